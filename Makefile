@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-scale bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -92,6 +92,10 @@ bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a
 	$(BIN)/python benchmarks/answer_parsing.py
 	$(BIN)/python benchmarks/memory_table.py
 	$(BIN)/python benchmarks/floors.py
+
+# Ten million captions take 6 GB of disk. Writing distinct ones takes most of the time.
+bench-scale: $(INSTALLED)  ## Measure memory and time of training on 100,000 to ten million captions (hours on two cores)
+	$(BIN)/python benchmarks/growth.py --sizes 100000 1000000 10000000 --output runs/benchmarks/growth_scale.json
 
 # docs/performance.md reckons that these take less than six minutes on one H100.
 bench-gpu: $(INSTALLED)  ## Time encoding, training and decoding on a GPU, next to other ways, and reckon a COCO run

@@ -122,8 +122,7 @@ class Run:
         encoder.encode_texts(self.texts[:64])
         self.clock.measure("count cut texts", lambda: encoder.count_cut(self.texts))
         cache: EmbeddingCacheConfig = self.config.embedding_cache
-        matrix = self.clock.measure("encode", lambda: encode_texts(encoder, self.texts, cache))
-        rows = np.array([matrix.row_of[text] for text in self.texts])
+        matrix, rows = self.clock.measure("encode", lambda: encode_texts(encoder, self.texts, cache))
         return SceneVectors(matrix, rows, np.arange(len(rows) + 1))
 
     def tokenize(self, scenes: SceneVectors) -> TokenizedExamples:

@@ -113,7 +113,7 @@ def train_network(lm: str, corpus: Corpus, steps: int, rate: float, kind: str) -
     accelerator = build_accelerator(kind, config.train.precision)
     network.to(accelerator.device)
     names = [example.id for example in corpus.examples]
-    matrix = EmbeddingMatrix([corpus.vectors], {name: row for row, name in enumerate(names)})
+    matrix = EmbeddingMatrix([corpus.vectors])
     found = SceneVectors(matrix, np.arange(len(names)), np.arange(len(names) + 1))
     examples = TokenizedExamples(corpus.examples, found, text_format, MAX_TOKENS, MAX_TOKENS, lowercase_targets=False)
     objective = TransferObjective(examples, examples, "text", config.train, seed=0)

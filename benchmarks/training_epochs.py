@@ -74,7 +74,7 @@ def build_step(config: TrainConfig, texts: Sequence[str], total: int) -> Step:
     network = build_network(config)
     text_format = TextFormat(train_bpe(texts, VOCABULARY, END_TOKEN), network.config.text_format["kind"])
     vectors = np.random.default_rng(0).standard_normal((len(texts), DIM), dtype=np.float32)
-    matrix = EmbeddingMatrix([vectors], {text: row for row, text in enumerate(texts)})
+    matrix = EmbeddingMatrix([vectors])
     found = SceneVectors(matrix, np.arange(len(texts)), np.arange(len(texts) + 1))
     examples = TokenizedExamples(
         [Example(text, (text,), targets=(text,)) for text in texts], found, text_format, MAX_TOKENS, MAX_TOKENS,

@@ -75,10 +75,10 @@ def build_network(config: TrainConfig, dim: int = DIM) -> TransferNetwork:
 def build_examples() -> tuple[TokenizedExamples, SceneVectors, list[list[int]]]:
     """Return examples without prompts, their vectors, and the token ids of each example's only target."""
     texts = [caption.text for scene in scenes("train", NUM_SCENES) for caption in captions(scene)]
-    distinct = list(dict.fromkeys(texts))
-    vectors = np.random.default_rng(0).standard_normal((len(distinct), DIM), dtype=np.float32)
-    matrix = EmbeddingMatrix([vectors], {text: row for row, text in enumerate(distinct)})
-    rows = np.array([matrix.row_of[text] for text in texts])
+    row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    vectors = np.random.default_rng(0).standard_normal((len(row_of), DIM), dtype=np.float32)
+    matrix = EmbeddingMatrix([vectors])
+    rows = np.array([row_of[text] for text in texts])
     found = SceneVectors(matrix, rows, np.arange(len(rows) + 1))
     examples = [Example(str(row), (text,), targets=(text,)) for row, text in enumerate(texts)]
     text_format = TextFormat(train_bpe(texts, VOCABULARY, end_token=END_TOKEN), "encoder-decoder")

@@ -73,7 +73,7 @@ def build_examples(
             rows.append(scene)
             examples.append(Example(str(len(rows)), (group[0],), prompt=prompt, targets=part))
     vectors = np.random.default_rng(0).standard_normal((len(groups), DIM), dtype=np.float32)
-    matrix = EmbeddingMatrix([vectors], {str(scene): scene for scene in range(len(groups))})
+    matrix = EmbeddingMatrix([vectors])
     found = SceneVectors(matrix, np.array(rows), np.arange(len(rows) + 1))
     return TokenizedExamples(examples, found, text_format, MAX_TOKENS, MAX_TOKENS, lowercase_targets=True)
 

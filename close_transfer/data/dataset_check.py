@@ -71,7 +71,7 @@ class FileCheck:
     path: Path
     state: State
     published: Published | None = None
-    examples: list[Example] = field(default_factory=list, repr=False)
+    examples: Sequence[Example] = field(default_factory=list, repr=False)
     fault: str = ""
     notes: list[str] = field(default_factory=list)
     images: ImageCheck | None = None

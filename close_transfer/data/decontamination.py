@@ -21,7 +21,7 @@ from close_transfer.data.sources.official_files import find_file
 
 def exclude_overlap(
     config: TrainConfig, kind: ExampleKind, examples: Sequence[Example]
-) -> tuple[list[Example], Counter[str]]:
+) -> tuple[Sequence[Example], Counter[str]]:
     """Return training examples without the texts that `exclude_overlap_with` names.
 
     Args:
@@ -36,7 +36,7 @@ def exclude_overlap(
         UserError: if a named file or split cannot be read, or no example remains.
     """
     if not config.exclude_overlap_with:
-        return list(examples), Counter()
+        return examples, Counter()
     switch = "data.check_text=false" if getattr(config.data, "check_text", True) else None
     reader = TextReader(config.data.bad_rows, Counter(), "data.on_bad_rows=skip", switch)
     unwanted: list[str] = []
@@ -79,7 +79,7 @@ def check_leakage(
         The fields of `Leaks` with "checked": True, or "checked": False and the "reason".
     """
 
-    def load_training() -> list[Example]:
+    def load_training() -> Sequence[Example]:
         return exclude_overlap(trained, kind, load_examples(trained.data, kind, "train").examples)[0]
 
     return measure_leakage(load_training, kind, data, split, examples)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.digests import compute_digest, find_first_equal, pack_digests
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ class ImageRef:
     row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # slots, because there may be millions
 class Example:
     """One scene with a prompt and the expected answers.
 
@@ -78,6 +79,18 @@ def sample(items: Sequence[T], max_items: int | None, seed: int) -> list[T]:
         return list(items)
     indices = np.sort(np.random.default_rng(seed).choice(len(items), max_items, replace=False))
     return [items[i] for i in indices]
+
+
+def sample_scenes(examples: Sequence[Example], max_scenes: int | None, seed: int) -> list[Example]:
+    """Draw at most `max_scenes` scenes by the seed, each as `group_by_scene` returns it, in their order.
+
+    Only the examples of drawn scenes are held in memory.
+    """
+    first_of_scene = find_first_equal(pack_digests(compute_digest(get_scene_key(example)) for example in examples))
+    firsts = np.flatnonzero(first_of_scene == np.arange(len(first_of_scene)))
+    is_drawn = np.zeros(len(first_of_scene), dtype=bool)
+    is_drawn[sample(firsts.tolist(), max_scenes, seed)] = True
+    return group_by_scene(examples[row] for row in np.flatnonzero(is_drawn[first_of_scene]).tolist())
 
 
 def fingerprint_examples(examples: Iterable[Example]) -> str:

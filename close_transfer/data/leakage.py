@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from close_transfer.core.text_normalization import normalize_text
 from close_transfer.data.example_kinds import ExampleKind
+from close_transfer.data.example_sequences import PackedExamples
 from close_transfer.data.examples import Example
 
 # In shorter texts a difference of one word changes the meaning ("a red ball", "a blue ball").
@@ -142,7 +143,9 @@ def collect_evaluation_texts(examples: Iterable[Example], kind: ExampleKind) -> 
         yield from example.references if kind.free_text else example.texts
 
 
-def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: ExampleKind) -> tuple[list[Example], int]:
+def drop_leaked(
+    examples: Sequence[Example], references: Iterable[str], kind: ExampleKind
+) -> tuple[PackedExamples, int]:
     """Return training examples without the texts and targets that repeat an evaluation text.
 
     An example is dropped when no text is left, or when it had targets and none is left.
@@ -151,9 +154,9 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: Ex
         The remaining examples, in order, and how many of `collect_training_texts` were removed.
     """
     lookup = References(references)
-    remaining: list[Example] = []
+    remaining = PackedExamples(lambda number: examples[number].image)
     num_before = num_after = 0
-    for example in examples:
+    for number, example in enumerate(examples):
         texts = tuple(text for text in example.texts if lookup.find_leak(text) is None)
         targets = example.targets
         if kind.free_text:
@@ -161,6 +164,6 @@ def drop_leaked(examples: Iterable[Example], references: Iterable[str], kind: Ex
         clean = replace(example, texts=texts, targets=targets)
         num_before += sum(1 for _ in collect_training_texts([example], kind))
         if (texts or not example.texts) and (targets or not example.targets):
-            remaining.append(clean)
+            remaining.append(clean, number)
             num_after += sum(1 for _ in collect_training_texts([clean], kind))
     return remaining, num_before - num_after

@@ -30,6 +30,7 @@ from close_transfer.core.atomic_files import (
     report_write_errors,
     write_json,
 )
+from close_transfer.core.digests import Digests, find_first_equal, is_first_equal
 from close_transfer.core.errors import UserError
 
 _logger = logging.getLogger(__name__)
@@ -37,21 +38,17 @@ _logger = logging.getLogger(__name__)
 
 _AT_ONCE = 1024  # items per group for the encoder; the progress bar advances this often
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # the folder belongs to another user, or its disk is read-only
+_ROWS_PER_BLOCK = 8  # rows per file from which reading file by file is faster than row by row
 _FORMAT = 1  # version of the manifest; another one is encoded again
 
 
 class EmbeddingMatrix:
-    """Read-only raw vectors of unique items.
+    """Read-only raw vectors of unique items."""
 
-    Attributes:
-        row_of: row of each item, by its name (a text, or an image's key).
-    """
-
-    def __init__(self, blocks: Sequence[FloatArray], row_of: dict[str, int]) -> None:
+    def __init__(self, blocks: Sequence[FloatArray]) -> None:
         """Concatenate matrices of shape (rows, [k,] dim), in order, without copying them."""
-        self._blocks = list(blocks)
+        self._blocks = [np.asarray(block) for block in blocks]  # a plain view of a memory map is read faster
         self._starts = np.cumsum([0, *(len(block) for block in blocks)])
-        self.row_of = row_of
 
     @property
     def dim(self) -> int:
@@ -65,11 +62,22 @@ class EmbeddingMatrix:
 
     def gather(self, rows: IntArray) -> Float32Array:
         """Return the vectors of the rows, shape (rows, [k,] dim), as float32 for any precision on disk."""
+        order = np.argsort(rows)
+        in_order = rows[order]
+        ends = np.searchsorted(in_order, self._starts)
+        used = np.flatnonzero(np.diff(ends)).tolist()
+        if len(used) == 1:
+            return self._blocks[used[0]][rows - self._starts[used[0]]].astype(np.float32, copy=False)
         result = np.empty((len(rows), *self._blocks[0].shape[1:]), dtype=np.float32)
-        block_of_row = np.searchsorted(self._starts, rows, side="right") - 1
-        for block in np.unique(block_of_row):
-            in_block = block_of_row == block
-            result[in_block] = self._blocks[block][rows[in_block] - self._starts[block]]
+        if _ROWS_PER_BLOCK * len(used) <= len(rows):
+            for block in used:
+                part = slice(ends[block], ends[block + 1])
+                result[order[part]] = self._blocks[block][in_order[part] - self._starts[block]]
+        elif used:
+            blocks = np.searchsorted(self._starts, rows, side="right") - 1
+            places = zip(blocks.tolist(), (rows - self._starts[blocks]).tolist(), strict=True)
+            flat = result.reshape(-1, *result.shape[2:])
+            np.concatenate([self._blocks[block][row] for block, row in places], out=flat)
         return result
 
 
@@ -94,16 +102,14 @@ class EmbeddingCache:
 
     def load_or_encode(
         self,
-        names: Sequence[str],
-        digests: Sequence[bytes],
-        encode: Callable[[Sequence[Sequence[int]]], Iterator[Float32Array]],
+        digests: Digests,
+        encode: Callable[[Sequence[IntArray]], Iterator[Float32Array]],
         unit: str,
-    ) -> EmbeddingMatrix:
-        """Return the vectors of all items; those that are not in the cache are encoded and added to it.
+    ) -> tuple[EmbeddingMatrix, IntArray]:
+        """Return the vectors, and the row of each item; items that are not in the cache are encoded and added to it.
 
         Args:
-            names: distinct names of the items.
-            digests: hash of each item's content, 16 bytes.
+            digests: hash of each item's content.
             encode: yields raw vectors, shape (items, [k,] dim), of each group of positions.
             unit: noun for an item, for the progress bar.
 
@@ -113,11 +119,10 @@ class EmbeddingCache:
         """
         with self._lock() as is_writable:
             shards = self._find_intact_shards()
-            row_of: dict[bytes, int] = {}
-            num_rows = 0
-            for shard in shards:
-                num_rows = _number_rows(row_of, _read_digests(self.folder / shard["keys"]), num_rows)
-            num_missing = len(set(digests) - row_of.keys())
+            stored = [np.load(self.folder / shard["keys"]) for shard in shards]
+            missing = np.flatnonzero(_find_rows(stored, digests) < 0)
+            missing = missing[is_first_equal(digests[missing])]
+            num_missing = len(missing)
             self._report_damage(num_missing, unit)
             if num_missing and not is_writable:
                 raise UserError(
@@ -127,34 +132,27 @@ class EmbeddingCache:
             with tqdm(
                 total=num_missing, unit=unit, desc=f"encoding {unit}s", disable=not num_missing, leave=False
             ) as bar:
-                chunks = list(self._divide(digests, row_of))
+                chunks = list(self._divide(missing))
                 vectors = encode([group for groups in chunks for group in groups])
                 for groups in chunks:
                     parts = []
                     for _ in groups:
                         parts.append(next(vectors))
                         bar.update(len(parts[-1]))
-                    written = [digests[i] for group in groups for i in group]
-                    shards.append(self._write_shard(np.concatenate(parts), written))
+                    stored.append(digests[np.concatenate(groups)])
+                    shards.append(self._write_shard(np.concatenate(parts), stored[-1]))
                     self._write_manifest(shards)
-                    num_rows = _number_rows(row_of, written, num_rows)
                 next(vectors, None)  # runs what the encoder does after the last group, such as a message
             self.num_encoded = num_missing
             blocks = [np.load(self.folder / shard["vectors"], mmap_mode="r") for shard in shards]
-        return EmbeddingMatrix(blocks, {name: row_of[digest] for name, digest in zip(names, digests, strict=True)})
+        return EmbeddingMatrix(blocks), _find_rows(stored, digests)
 
-    def _divide(self, digests: Sequence[bytes], row_of: dict[bytes, int]) -> Iterator[list[list[int]]]:
+    def _divide(self, missing: IntArray) -> Iterator[list[IntArray]]:
         """Yield the positions of missing items, in groups to encode at once, a list of groups per shard."""
-        seen = set(row_of)
         # Chunks divide all items, not only the missing ones, so that kills do not move their boundaries.
-        for start in range(0, len(digests), self._shard_rows):
-            positions = []
-            for i in range(start, min(start + self._shard_rows, len(digests))):
-                if digests[i] not in seen:
-                    seen.add(digests[i])
-                    positions.append(i)
-            if positions:
-                yield [positions[first : first + _AT_ONCE] for first in range(0, len(positions), _AT_ONCE)]
+        chunks, firsts = np.unique(missing // self._shard_rows, return_index=True)
+        for positions in np.split(missing, firsts[1:]) if len(chunks) else []:
+            yield [positions[first : first + _AT_ONCE] for first in range(0, len(positions), _AT_ONCE)]
 
     @contextmanager
     def _lock(self) -> Iterator[bool]:
@@ -221,18 +219,18 @@ class EmbeddingCache:
             for part in ("vectors", "keys")
         )
 
-    def _write_shard(self, vectors: Float32Array, digests: Sequence[bytes]) -> dict:
+    def _write_shard(self, vectors: Float32Array, digests: Digests) -> dict:
         if not np.isfinite(vectors).all():
             raise UserError(
                 f"the encoder ({self._description}) returned NaN or infinity for "
                 f"{int((~np.isfinite(vectors)).any(axis=-1).sum())} items: its weights are damaged, or it overflowed. "
                 "Download or copy the weights again; if clip.precision was fp16 or bf16, give clip.precision=fp32"
             )
-        name = "shard-" + hashlib.sha256(b"".join(digests)).hexdigest()[:16]
+        name = "shard-" + hashlib.sha256(digests.tobytes()).hexdigest()[:16]
         shard: dict = {"rows": len(vectors)}
         arrays = {
             "vectors": vectors.astype(self._dtype, copy=False),
-            "keys": np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 16),
+            "keys": digests,
         }
         for part, array in arrays.items():
             shard[part] = f"{name}.{part}.npy"
@@ -248,11 +246,9 @@ class EmbeddingCache:
         write_json(self.folder / "manifest.json", manifest)
 
 
-def _number_rows(row_of: dict[bytes, int], digests: Sequence[bytes], start: int) -> int:
-    """Add the rows of a shard that begins at `start` to `row_of`; return the start of the next shard."""
-    row_of.update(zip(digests, range(start, start + len(digests)), strict=True))
-    return start + len(digests)
-
-
-def _read_digests(path: Path) -> list[bytes]:
-    return [row.tobytes() for row in np.load(path)]
+def _find_rows(stored: Sequence[Digests], wanted: Digests) -> IntArray:
+    """Return the row of each wanted digest among the stored ones, -1 if it is not there; of equal ones, the last."""
+    both = np.concatenate([*(part[::-1] for part in reversed(stored)), wanted])
+    num_stored = len(both) - len(wanted)
+    first_equal = find_first_equal(both)[num_stored:]
+    return np.where(first_equal < num_stored, num_stored - 1 - first_equal, -1)

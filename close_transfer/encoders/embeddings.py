@@ -4,7 +4,6 @@ They are kept raw, un-normalised and without noise, under a key of everything th
 encoder's weights and preprocessing, and the text or image itself (`embedding_cache.py`).
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,9 @@ import numpy as np
 from close_transfer.config.components import EmbeddingCacheConfig
 from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
+from close_transfer.core.digests import compute_digest, find_first_equal, pack_digests
 from close_transfer.core.errors import UserError
+from close_transfer.data.example_sequences import SceneTexts
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import OPENING
 from close_transfer.encoders import AnyEncoder, PrecomputedEncoder
@@ -40,70 +41,69 @@ class SceneVectors:
     def __getitem__(self, examples: IntArray) -> Float32Array:
         """Return raw vectors of these examples, averaged before any normalising; (examples, [k,] dim)."""
         counts = self.starts[examples + 1] - self.starts[examples]
-        rows = np.concatenate([self.rows[self.starts[example] : self.starts[example + 1]] for example in examples])
+        firsts = np.cumsum(counts) - counts
+        rows = self.rows[np.repeat(self.starts[examples] - firsts, counts) + np.arange(counts.sum())]
         vectors = self.matrix.gather(rows)
         if len(rows) == len(examples):
             return vectors
-        firsts = np.cumsum(counts) - counts
         sums: Float32Array = np.add.reduceat(vectors, firsts, axis=0)
         sums /= counts.reshape(-1, *[1] * (vectors.ndim - 1))
         return sums
 
 
-def _compute_digest(content: str) -> bytes:
-    return hashlib.blake2b(content.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def encode_texts(encoder: AnyEncoder, texts: Iterable[str], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Return raw vectors of all distinct texts, encoding those that are not in the cache.
+def encode_texts(
+    encoder: AnyEncoder, texts: Sequence[str], config: EmbeddingCacheConfig
+) -> tuple[EmbeddingMatrix, IntArray]:
+    """Return raw vectors of all distinct texts, and the row of each text; those that are not in the cache are encoded.
 
     Raises:
         UserError: if a precomputed encoder lacks one of them.
     """
-    distinct = list(dict.fromkeys(texts))
     if isinstance(encoder, PrecomputedEncoder):
-        rows = encoder.find_text_rows(distinct)
-        return EmbeddingMatrix([encoder.text_matrix], dict(zip(distinct, rows.tolist(), strict=True)))
+        return EmbeddingMatrix([encoder.text_matrix]), encoder.find_text_rows(texts)
+    digests = pack_digests(map(compute_digest, texts))
+    first_equal = find_first_equal(digests)
+    distinct = np.flatnonzero(first_equal == np.arange(len(texts)))
     cache = EmbeddingCache(config, encoder.text_key, f"texts by {encoder.name}")
-    return cache.load_or_encode(
-        distinct,
-        [_compute_digest(text) for text in distinct],
-        lambda groups: encoder.encode_text_groups([distinct[i] for i in group] for group in groups),
+    matrix, rows = cache.load_or_encode(
+        digests[distinct],
+        lambda groups: encoder.encode_text_groups([texts[i] for i in distinct[group]] for group in groups),
         unit="text",
     )
+    return matrix, rows[np.searchsorted(distinct, first_equal)]
 
 
-def encode_image_refs(encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig) -> EmbeddingMatrix:
-    """Return raw vectors of all distinct images, opening only those that are not in the cache.
+def encode_image_refs(
+    encoder: AnyEncoder, images: Iterable[ImageRef], config: EmbeddingCacheConfig
+) -> tuple[EmbeddingMatrix, dict[str, int]]:
+    """Return raw vectors of all distinct images, and their rows by key, opening only those that are not in the cache.
 
     Raises:
         UserError: if a precomputed encoder has no image vectors.
     """
     distinct = list({image.key: image for image in images}.values())
     if isinstance(encoder, PrecomputedEncoder):
-        return EmbeddingMatrix(
-            [encoder.image_matrix], {image.key: image.row for image in distinct if image.row is not None}
-        )
+        row_of = {image.key: image.row for image in distinct if image.row is not None}
+        return EmbeddingMatrix([encoder.image_matrix]), row_of
     cache = EmbeddingCache(config, fingerprint([encoder.image_key, OPENING]), f"images by {encoder.name}")
 
-    def encode(groups: Sequence[Sequence[int]]) -> Iterator[Float32Array]:
+    def encode(groups: Sequence[IntArray]) -> Iterator[Float32Array]:
         openers = ([distinct[i].open for i in group] for group in groups)
         num_images = sum(map(len, groups))
         return (group.vectors for group in encoder.encode_image_groups(openers, config.image_workers, num_images))
 
-    return cache.load_or_encode(
-        [image.key for image in distinct],
-        [_compute_digest(image.digest()) for image in distinct],
+    matrix, rows = cache.load_or_encode(
+        pack_digests(compute_digest(image.digest()) for image in distinct),
         encode,
         unit="image",
     )
+    return matrix, dict(zip((image.key for image in distinct), rows.tolist(), strict=True))
 
 
 def encode_text_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
     """Return scene vectors from the examples' texts."""
-    matrix = encode_texts(encoder, (text for example in examples for text in example.texts), config)
-    rows = [[matrix.row_of[text] for text in example.texts] for example in examples]
-    return SceneVectors(matrix, *_flatten_rows(rows))
+    texts = SceneTexts(examples)
+    return SceneVectors(*encode_texts(encoder, texts, config), texts.starts)
 
 
 def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config: EmbeddingCacheConfig) -> SceneVectors:
@@ -116,10 +116,6 @@ def encode_image_scenes(encoder: AnyEncoder, examples: Sequence[Example], config
         if example.image is None:
             raise UserError(f"example {example.id} has no image. Use data with images, or scene=text")
     images = [example.image for example in examples if example.image is not None]
-    matrix = encode_image_refs(encoder, images, config)
-    return SceneVectors(matrix, *_flatten_rows([[matrix.row_of[image.key]] for image in images]))
-
-
-def _flatten_rows(rows: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
-    starts = np.cumsum([0, *(len(row) for row in rows)])
-    return np.concatenate([np.asarray(row, dtype=np.int64) for row in rows]), starts.astype(np.int64)
+    matrix, row_of = encode_image_refs(encoder, images, config)
+    rows = np.fromiter((row_of[image.key] for image in images), dtype=np.int64, count=len(images))
+    return SceneVectors(matrix, rows, np.arange(len(images) + 1))

@@ -161,7 +161,7 @@ class PrecomputedEncoder:
         """
         if self._texts is None:
             raise UserError("clip=precomputed: text vectors are needed here. Give clip.text_embeddings=FILE")
-        missing = [text for text in texts if text not in self._row_of_text]
+        missing = list(dict.fromkeys(text for text in texts if text not in self._row_of_text))
         if missing:
             raise UserError(
                 f"clip.text_embeddings has no row for {len(missing)} texts, the first is {missing[0]!r}. Give a data file "

@@ -52,8 +52,8 @@ class _CachedSceneEncoder:
         return encode_image_scenes(self._encoder, self._examples, self._cache)[np.arange(len(self._examples))]
 
     def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        embeddings = encode_texts(self._encoder, texts, self._cache)
-        return embeddings.gather(np.array([embeddings.row_of[text] for text in texts]))
+        matrix, rows = encode_texts(self._encoder, texts, self._cache)
+        return matrix.gather(rows)
 
 
 def compute_extra_scores(

@@ -83,9 +83,8 @@ def build_text_memory(
         encoder = build_encoder(trained.clip, trained.data, device, texts_needed=True)
         check_encoder(encoder, model)
         texts = sample(_load_training_texts(trained), config.text_memory_size, trained.seed)
-        embeddings = encode_texts(encoder, texts, config.embedding_cache)
-        rows = np.array([embeddings.row_of[text] for text in texts], dtype=np.int64)
-        adapted = _adapt_vectors(model, lambda block: embeddings.gather(rows[block]), len(rows))
+        matrix, rows = encode_texts(encoder, texts, config.embedding_cache)
+        adapted = _adapt_vectors(model, lambda block: matrix.gather(rows[block]), len(rows))
     else:
         vectors = read_array(config.text_memory_file, "text_memory")[: config.text_memory_size]
         if vectors.ndim != 2 or vectors.shape[1] != dim:

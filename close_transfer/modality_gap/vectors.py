@@ -61,9 +61,9 @@ def encode_groups(
         UserError: if vectors are grids of several per scene, or images are requested and missing.
     """
     strings = [text for example in examples for text in example.texts]
-    table = encode_texts(encoder, strings, embedding_cache)
+    matrix, rows = encode_texts(encoder, strings, embedding_cache)
     scenes = np.repeat(np.arange(len(examples)), [len(example.texts) for example in examples])
-    vectors = table.gather(np.array([table.row_of[text] for text in strings], dtype=np.int64))
+    vectors = matrix.gather(rows)
     if vectors.ndim != 2:
         raise UserError(
             f"{encoder.name} gives {vectors.shape[1]} vectors per text, but the gap is measured between single vectors. "

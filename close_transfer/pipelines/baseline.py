@@ -106,8 +106,8 @@ def _normalize_scenes(scenes: SceneVectors) -> Float32Array:
 
 
 def _encode_texts(encoder: AnyEncoder, texts: Sequence[str], config: BaselineConfig) -> Float32Array:
-    table = encode_texts(encoder, texts, config.embedding_cache)
-    return normalize_rows(table.gather(np.array([table.row_of[text] for text in texts]))).astype(np.float32)
+    matrix, rows = encode_texts(encoder, texts, config.embedding_cache)
+    return normalize_rows(matrix.gather(rows)).astype(np.float32)
 
 
 def _encode_prompts(encoder: AnyEncoder, examples: Sequence[Example], config: BaselineConfig) -> Float32Array | None:
@@ -159,7 +159,7 @@ def evaluate_baseline(config: BaselineConfig) -> Results:
     return results
 
 
-def _load_training_examples(config: BaselineConfig, task: Task) -> list[Example]:
+def _load_training_examples(config: BaselineConfig, task: Task) -> Sequence[Example]:
     """Return the training examples.
 
     Raises:

@@ -11,7 +11,7 @@ from close_transfer.config.compute_statistics import ComputeStatisticsConfig
 from close_transfer.core.arrays import FloatArray, normalize_rows
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
-from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, group_by_scene, sample
+from close_transfer.data.examples import Example, fingerprint_examples, get_scene_key, sample_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import encode_image_scenes, encode_text_scenes
@@ -53,7 +53,7 @@ class _FittingData:
 def _encode_scenes(config: ComputeStatisticsConfig, encoder: AnyEncoder) -> _FittingData:
     """Encode texts and images; unpaired images come from another half of the scenes than the texts, by the seed."""
     examples = load_task_examples(config.task, config.data, config.split).examples
-    scenes = sample(group_by_scene(examples), config.max_scenes, config.seed)
+    scenes = sample_scenes(examples, config.max_scenes, config.seed)
     with_text, with_image = scenes, scenes
     if config.images and not config.pairs:
         order = np.random.default_rng(config.seed).permutation(len(scenes))

@@ -4,16 +4,19 @@ CLOSE (arXiv 2211.09778, section 4.1): in the single-caption setting a caption i
 target; in the multi-caption setting the targets are all other captions of the scene.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from close_transfer.config.choices import InputModality
 from close_transfer.core.errors import UserError
 from close_transfer.data.example_kinds import CAPTIONS
+from close_transfer.data.example_sequences import ExamplesPerText
 from close_transfer.data.examples import Example, Prediction
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import score_captions
 from close_transfer.tasks.task import PreparedExamples, Task
+
+GetTexts = Callable[[Example, int], tuple[str, ...]]  # of a scene, for its caption of this number
 
 
 def _exclude_caption(captions: Sequence[str], number: int) -> tuple[str, ...]:
@@ -25,8 +28,16 @@ def _exclude_input(references: Sequence[str], text: str) -> tuple[str, ...]:
     return _exclude_caption(references, references.index(text)) if text in references else tuple(references)
 
 
-def _enumerate_inputs(examples: Sequence[Example]) -> list[tuple[Example, int]]:
-    return [(example, number) for example in examples for number in range(len(example.texts))]
+def _get_caption(scene: Example, number: int) -> tuple[str, ...]:
+    return scene.texts if len(scene.texts) == 1 else (scene.texts[number],)
+
+
+def _get_next_caption(scene: Example, number: int) -> tuple[str, ...]:
+    return (scene.texts[(number + 1) % len(scene.texts)],)
+
+
+def _get_other_captions(scene: Example, number: int) -> tuple[str, ...]:
+    return _exclude_caption(scene.texts, number) or scene.texts
 
 
 class _Captioning(Task):
@@ -48,24 +59,29 @@ class _Captioning(Task):
         """Return one name for both tasks: they differ in training only, so their results are comparable."""
         return Captioning.name
 
+    def _expand(self, scenes: Sequence[Example], get_texts: GetTexts, get_targets: GetTexts) -> ExamplesPerText:
+        """Return an example for each caption, with the texts and targets that the functions choose."""
+
+        def build(scene: Example, number: int) -> Example:
+            texts, targets = get_texts(scene, number), get_targets(scene, number)
+            return Example(
+                f"{scene.id}#{number}", texts, scene.image, self._prompt or scene.prompt, targets, scene.references,
+                scene.category, scene.subcategory,
+            )  # fmt: skip
+
+        return ExamplesPerText(scenes, build)
+
     def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
 
     def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
-            same = [
-                replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=(e.texts[n],))
-                for e, n in _enumerate_inputs(examples)
-            ]
-            return PreparedExamples(self._add_prompt(same), "the same text")
-        shaped = [
-            replace(e, id=f"{e.id}#{n}", texts=(e.texts[(n + 1) % len(e.texts)],), targets=(e.texts[n],))
-            for e, n in _enumerate_inputs(grouped)
-        ]
+            return PreparedExamples(self._expand(examples, _get_caption, _get_caption), "the same text")
+        shaped = self._expand(grouped, _get_next_caption, _get_caption)
         left_out = len(examples) - len(grouped)
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
-        return PreparedExamples(self._add_prompt(shaped), "another caption of the same scene", notes)
+        return PreparedExamples(shaped, "another caption of the same scene", notes)
 
     def prepare_for_testing(self, examples: Sequence[Example], input_modality: InputModality) -> list[Example]:
         if input_modality == "image":
@@ -113,13 +129,7 @@ class Captioning(_Captioning):
     name = "captioning"
 
     def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        shaped = []
-        for e, n in _enumerate_inputs(examples):
-            caption = (
-                e.texts if len(e.texts) == 1 else (e.texts[n],)
-            )  # one tuple for both saves memory: there may be millions
-            shaped.append(replace(e, id=f"{e.id}#{n}", texts=caption, targets=caption))
-        return PreparedExamples(self._add_prompt(shaped))
+        return PreparedExamples(self._expand(examples, _get_caption, _get_caption))
 
 
 class CaptioningMulti(_Captioning):
@@ -134,9 +144,6 @@ class CaptioningMulti(_Captioning):
                 f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first. "
                 "Use task=captioning, or name the column that groups captions with data.group_column"
             )
-        shaped = [
-            replace(e, id=f"{e.id}#{n}", texts=(e.texts[n],), targets=_exclude_caption(e.texts, n) or e.texts)
-            for e, n in _enumerate_inputs(examples)
-        ]
+        shaped = self._expand(examples, _get_caption, _get_other_captions)
         notes = (f"{num_single} scenes have one caption only, which is its own target",) if num_single else ()
-        return PreparedExamples(self._add_prompt(shaped), notes=notes)
+        return PreparedExamples(shaped, notes=notes)

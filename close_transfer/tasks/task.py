@@ -19,7 +19,7 @@ ValidationInput = Literal["another caption of the same scene", "the same text"]
 class PreparedExamples:
     """Examples ready for training or validation, with what a user should know about them."""
 
-    examples: list[Example]
+    examples: Sequence[Example]
     validation_input: ValidationInput = "the same text"
     notes: tuple[str, ...] = ()
 

@@ -1,7 +1,9 @@
 """Batches of token ids: examples are tokenized once per run and batched with others of similar length."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -16,8 +18,11 @@ from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batch_order import split_batch
-from close_transfer.training.ragged import Ragged, round_up
+from close_transfer.training.ragged import RaggedBuilder, round_up
 from close_transfer.training.scene_tensors import HostScenes, SceneTensors, place_scenes
+
+# Examples that are tokenized together. Python's lists of their ids take several times the memory of the arrays.
+_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,6 @@ class TokenizedExamples:
     """Examples with their scene vectors and token ids; prompts and targets that are too long are cut.
 
     Attributes:
-        ids: ids of the examples, for messages.
         num_cut: number of prompts and targets that were cut.
     """
 
@@ -81,24 +85,33 @@ class TokenizedExamples:
         lowercase_targets: bool,
     ) -> None:
         assert len(examples) == len(scenes)
-        self.ids = [example.id for example in examples]
+        self._examples = examples
         self._scenes = scenes
         self._vectors: SceneTensors = HostScenes(scenes)
-        prompts = text_format.encode_prompts([example.prompt for example in examples], max_prompt_tokens)
-        pairs = [(target, example.prompt) for example in examples for target in example.targets]
-        targets = text_format.encode_targets(
-            [target.lower() if lowercase_targets else target for target, _ in pairs],
-            max_target_tokens,
-            [prompt for _, prompt in pairs],
-        )
-        self.num_cut = sum(was_cut for _, was_cut in (*prompts, *targets))
-        self._prompts = Ragged.from_rows([ids for ids, _ in prompts])
-        self._targets = Ragged.from_rows([ids for ids, _ in targets])
-        self._first_target = np.cumsum([0, *(len(example.targets) for example in examples)], dtype=np.int64)
+        prompts, targets, num_targets = RaggedBuilder(), RaggedBuilder(), array("q")
+        self.num_cut = 0
+        for part in _divide(examples):
+            pairs = [(target, example.prompt) for example in part for target in example.targets]
+            encoded_prompts = text_format.encode_prompts([example.prompt for example in part], max_prompt_tokens)
+            encoded_targets = text_format.encode_targets(
+                [target.lower() if lowercase_targets else target for target, _ in pairs],
+                max_target_tokens,
+                [prompt for _, prompt in pairs],
+            )
+            self.num_cut += sum(was_cut for _, was_cut in (*encoded_prompts, *encoded_targets))
+            prompts.extend(ids for ids, _ in encoded_prompts)
+            targets.extend(ids for ids, _ in encoded_targets)
+            num_targets.extend(len(example.targets) for example in part)
+        self._prompts, self._targets = prompts.build(), targets.build()
+        self._first_target = np.concatenate([[0], np.cumsum(num_targets, dtype=np.int64)])
         self._padding = text_format.padding
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self._examples)
+
+    def get_id(self, row: int) -> str:
+        """Return the id of an example, for messages."""
+        return self._examples[row].id
 
     @property
     def longest_prompt(self) -> int:
@@ -157,3 +170,8 @@ class TokenizedExamples:
             start=start,
             num_examples=num_examples,
         )
+
+
+def _divide(examples: Sequence[Example]) -> Iterator[list[Example]]:
+    remaining = iter(examples)
+    return iter(lambda: list(islice(remaining, _AT_ONCE)), [])

@@ -1,6 +1,6 @@
 """Network of a run: built for a new run, or loaded from the last checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -21,7 +21,7 @@ from close_transfer.training.run_folder import RunFolder
 def build_network(
     config: TrainConfig,
     encoder: AnyEncoder,
-    texts: Sequence[str],
+    texts: Iterable[str],
     statistics: Statistics,
     statistics_summary: SavedStatistics | None,
     noise: SavedNoise,

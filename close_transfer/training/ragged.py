@@ -1,6 +1,7 @@
 """Rows of token ids of different lengths, and their padding."""
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,10 +25,10 @@ class Ragged:
     starts: IntArray
 
     @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
-        starts = np.cumsum([0, *(len(row) for row in rows)], dtype=np.int64)
-        values = np.fromiter((value for row in rows for value in row), dtype=np.int32, count=int(starts[-1]))
-        return cls(values, starts)
+    def from_rows(cls, rows: Iterable[Iterable[int]]) -> "Ragged":
+        builder = RaggedBuilder()
+        builder.extend(rows)
+        return builder.build()
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -63,6 +64,22 @@ class Ragged:
         padded = np.full(is_value.shape, padding, dtype=np.int64)
         padded[is_value] = self.values[(starts[:, None] + columns)[is_value]]
         return padded, is_value
+
+
+class RaggedBuilder:
+    """Rows that are collected part by part."""
+
+    def __init__(self) -> None:
+        self._values, self._starts = array("i"), array("q", [0])
+
+    def extend(self, rows: Iterable[Iterable[int]]) -> None:
+        for row in rows:
+            self._values.extend(row)
+            self._starts.append(len(self._values))
+
+    def build(self) -> Ragged:
+        """Return the rows, without copying them; none can be added after that."""
+        return Ragged(np.asarray(self._values, dtype=np.int32), np.asarray(self._starts, dtype=np.int64))
 
 
 def round_up(number: int, multiple: int) -> int:

@@ -1,8 +1,9 @@
 """Training data of one run: loaded, prepared by the task, encoded, tokenized."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress, islice
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
@@ -10,7 +11,9 @@ from transformers import PreTrainedTokenizerBase
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.train import TrainConfig
+from close_transfer.core.digests import compute_digest, is_first_equal, pack_digests
 from close_transfer.data.decontamination import exclude_overlap
+from close_transfer.data.example_sequences import SceneTexts
 from close_transfer.data.examples import Example, fingerprint_examples
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_text_scenes
@@ -19,6 +22,8 @@ from close_transfer.models.prompt_format import Format, TextFormat
 from close_transfer.tasks import PreparedExamples, build_task
 from close_transfer.tasks.loading import load_task_examples
 from close_transfer.training.batches import TokenizedExamples
+
+_AT_ONCE = 65_536  # texts whose length the encoder's tokenizer counts at a time; bounds the memory
 
 
 @dataclass(frozen=True)
@@ -41,9 +46,9 @@ class TrainingData:
     notes: tuple[str, ...]
 
     @property
-    def tokenizer_texts(self) -> list[str]:
+    def tokenizer_texts(self) -> Iterator[str]:
         """Return every prompt and target of training, which a new tokenizer is trained on."""
-        return [text for example in self.training.examples for text in (example.prompt, *example.targets) if text]
+        return (text for example in self.training.examples for text in (example.prompt, *example.targets) if text)
 
     def encode(self, encoder: AnyEncoder, cache: EmbeddingCacheConfig) -> tuple[SceneVectors, SceneVectors]:
         """Return the scene vectors for training and for validation.
@@ -90,8 +95,11 @@ class TrainingData:
         """
         if self.input_modality == "image":
             return 0, 0
-        texts = list(dict.fromkeys(text for example in self.training.examples for text in example.texts))
-        return encoder.count_cut(texts), len(texts)
+        texts = SceneTexts(self.training.examples)
+        is_first = is_first_equal(pack_digests(map(compute_digest, texts)))
+        distinct = compress(texts, is_first)
+        parts = iter(lambda: list(islice(distinct, _AT_ONCE)), [])
+        return sum(map(encoder.count_cut, parts)), int(is_first.sum())
 
 
 def load_training_data(config: TrainConfig, input_modality: InputModality) -> TrainingData:

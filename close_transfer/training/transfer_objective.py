@@ -116,7 +116,7 @@ class TransferObjective:
         return total / num_tokens
 
     def suggest_remedy(self, rows: IntArray) -> str:
-        ids = ", ".join(self.examples.ids[row] for row in rows[:8])
+        ids = ", ".join(self.examples.get_id(row) for row in rows[:8])
         return (
             "Lower train.learning_rate, set train.clip_grad_norm, or check the examples of this step: "
             f"{ids}{', ...' if len(rows) > 8 else ''}"

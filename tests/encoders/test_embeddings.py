@@ -7,10 +7,11 @@ import pytest
 from filelock import FileLock, Timeout
 
 from close_transfer.core.atomic_files import WriteError, read_json
+from close_transfer.core.digests import pack_digests
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import embedding_cache
-from close_transfer.encoders.embedding_cache import EmbeddingCache
+from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMatrix
 from close_transfer.encoders.embeddings import encode_image_refs, encode_text_scenes, encode_texts
 from close_transfer.encoders.encoder import ImageGroup
 from tests.settings import make_embedding_cache
@@ -54,9 +55,10 @@ def shards(config):
 
 def test_unique_texts_once_and_never_again(config):
     encoder = CountingEncoder()
-    table = encode_texts(encoder, ["a", "b", "a", "c", "b"], config)
+    matrix, rows = encode_texts(encoder, ["a", "b", "a", "c", "b"], config)
     assert sorted(encoder.asked) == ["a", "b", "c"]
-    np.testing.assert_array_equal(table.gather(np.array([table.row_of["b"]])), [[1, ord("b"), 7.5]])
+    assert (rows[0], rows[1]) == (rows[2], rows[4])
+    np.testing.assert_array_equal(matrix.gather(rows), [[1, ord(text), 7.5] for text in "abacb"])
     encode_texts(encoder, ["c", "a", "d"], config)
     assert sorted(encoder.asked) == ["a", "b", "c", "d"]
 
@@ -71,7 +73,7 @@ def test_raw_vectors_are_kept_by_memory_map(config):
 
 
 def test_half_precision_on_disk_float32_in_hand(config):
-    table = encode_texts(CountingEncoder(), ["abc"], config.model_copy(update={"dtype": "float16"}))
+    table, _ = encode_texts(CountingEncoder(), ["abc"], config.model_copy(update={"dtype": "float16"}))
     assert np.load(shards(config)[0]).dtype == np.float16
     assert table.gather(np.array([0])).dtype == np.float32
 
@@ -99,17 +101,19 @@ def test_damaged_shards_are_found_and_encoded_again(config, damage):
         keys = next(Path(config.folder).rglob("*.keys.npy"))
         np.save(keys, np.zeros((2, 16), dtype=np.uint8))
     again = CountingEncoder()
-    table = encode_texts(again, ["a", "b"], config)
+    matrix, rows = encode_texts(again, ["a", "b"], config)
     assert sorted(again.asked) == ["a", "b"]
-    np.testing.assert_array_equal(table.gather(np.array([table.row_of["a"]])), [[1, ord("a"), 7.5]])
+    np.testing.assert_array_equal(matrix.gather(rows[:1]), [[1, ord("a"), 7.5]])
 
 
 def test_a_store_of_another_key_is_not_trusted(config):
     cache = EmbeddingCache(config, "k" * 24 + "one", "first")
-    cache.load_or_encode(["a"], [b"a" * 16], lambda groups: (np.ones((1, 2), dtype=np.float32) for _ in groups), "text")
+    cache.load_or_encode(
+        pack_digests([b"a" * 16]), lambda groups: (np.ones((1, 2), dtype=np.float32) for _ in groups), "text"
+    )
     same_folder = EmbeddingCache(config, "k" * 24 + "two", "second")
-    table = same_folder.load_or_encode(
-        ["a"], [b"a" * 16], lambda groups: (np.full((1, 2), 9, dtype=np.float32) for _ in groups), "text"
+    table, _ = same_folder.load_or_encode(
+        pack_digests([b"a" * 16]), lambda groups: (np.full((1, 2), 9, dtype=np.float32) for _ in groups), "text"
     )
     assert same_folder.num_damaged == 1
     assert table.gather(np.array([0])).tolist() == [[9, 9]]
@@ -127,9 +131,9 @@ def test_what_was_encoded_before_a_kill_is_kept(config):
     with pytest.raises(KeyboardInterrupt):
         encode_texts(Dying(), ["a", "b", "c", "d", "e"], config)
     again = CountingEncoder()
-    table = encode_texts(again, ["a", "b", "c", "d", "e"], config)
+    _, rows = encode_texts(again, ["a", "b", "c", "d", "e"], config)
     assert again.asked == ["e"]
-    assert len(table.row_of) == 5
+    assert sorted(rows) == [0, 1, 2, 3, 4]
     manifest = read_json(next(Path(config.folder).rglob("manifest.json")))
     assert sum(shard["rows"] for shard in manifest["shards"]) == 5
     assert not list(Path(config.folder).rglob("*.tmp"))
@@ -143,15 +147,15 @@ def test_the_encoder_continues_after_the_last_group(config):
             yield np.ones((len(group), 2), dtype=np.float32)
         ended.append(True)
 
-    EmbeddingCache(config, "key", "encoder").load_or_encode(["a", "b"], [b"a" * 16, b"b" * 16], encode, "text")
+    EmbeddingCache(config, "key", "encoder").load_or_encode(pack_digests([b"a" * 16, b"b" * 16]), encode, "text")
     assert ended == [True]
 
 
 def test_rows_may_be_several_vectors(config):
     cache = EmbeddingCache(config, "grid", "grid features")
     grid = np.arange(24, dtype=np.float32).reshape(2, 4, 3)
-    table = cache.load_or_encode(
-        ["a", "b"], [b"a" * 16, b"b" * 16], lambda groups: (grid[group] for group in groups), "image"
+    table, _ = cache.load_or_encode(
+        pack_digests([b"a" * 16, b"b" * 16]), lambda groups: (grid[group] for group in groups), "image"
     )
     np.testing.assert_array_equal(table.gather(np.array([1, 0])), grid[::-1])
 
@@ -254,8 +258,8 @@ def test_images_of_the_same_content_share_a_vector(config):
     from PIL import Image
 
     refs = [ImageRef(key, lambda: Image.new("RGB", (2, 2)), lambda: "same") for key in ("one.jpg", "copy.jpg")]
-    table = encode_image_refs(CountingEncoder(), refs, config)
-    assert table.row_of["one.jpg"] == table.row_of["copy.jpg"]
+    _, row_of = encode_image_refs(CountingEncoder(), refs, config)
+    assert row_of["one.jpg"] == row_of["copy.jpg"]
 
 
 def test_the_lock_ends_with_the_process_that_held_it(config):
@@ -269,7 +273,7 @@ def test_the_lock_ends_with_the_process_that_held_it(config):
             lock.acquire(blocking=False)
         process.kill()
         process.wait()
-        assert len(encode_texts(CountingEncoder(), ["a", "b"], config).row_of) == 2
+        assert sorted(encode_texts(CountingEncoder(), ["a", "b"], config)[1]) == [0, 1]
 
 
 def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
@@ -289,3 +293,15 @@ def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
     again = Watched()
     encode_texts(again, TEXTS, config)
     assert len(again.asked) == len(TEXTS) - 8
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("shape", [(60, 3), (60, 2, 3)])
+def test_rows_in_any_order_are_read_from_many_files(dtype, shape):
+    whole = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    matrix = EmbeddingMatrix([whole[:10], whole[10:11], whole[11:]])
+    for rows in ([], [10], [59, 0, 0], [3, 10, 12, 3], [*range(59, -1, -1), 5], [20, 30]):
+        expected = whole[np.array(rows, dtype=np.int64)].astype(np.float32)
+        found = matrix.gather(np.array(rows, dtype=np.int64))
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)

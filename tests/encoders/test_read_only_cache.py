@@ -37,10 +37,10 @@ def test_a_complete_cache_of_somebody_else_is_read():
     with tempfile.TemporaryDirectory() as there:
         Path(there).chmod(0o755)
         config = make_embedding_cache(Path(there) / "store")
-        expected = encode_texts(CountingEncoder(), ["a", "b"], config).gather(np.array([0, 1]))
+        expected = encode_texts(CountingEncoder(), ["a", "b"], config)[0].gather(np.array([0, 1]))
         encoder = CountingEncoder()
         with only_reading(Path(there)):
-            table = encode_texts(encoder, ["a", "b"], config)
+            table, _ = encode_texts(encoder, ["a", "b"], config)
             np.testing.assert_array_equal(table.gather(np.array([0, 1])), expected)
             assert not encoder.asked
             with pytest.raises(

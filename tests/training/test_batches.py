@@ -6,6 +6,7 @@ from close_transfer.data.examples import Example
 from close_transfer.encoders.embeddings import EmbeddingMatrix, SceneVectors
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.prompt_format import TextFormat
+from close_transfer.training import batches
 from close_transfer.training.batch_order import (
     count_steps_per_epoch,
     iterate_batches,
@@ -29,7 +30,7 @@ def examples():
 
 @pytest.fixture
 def scenes():
-    table = EmbeddingMatrix([np.arange(8, dtype=np.float32).reshape(4, 2)], {t: i for i, t in enumerate(TEXTS)})
+    table = EmbeddingMatrix([np.arange(8, dtype=np.float32).reshape(4, 2)])
     return SceneVectors(table, np.array([0, 1, 2, 3]), np.array([0, 1, 2, 4]))
 
 
@@ -149,3 +150,16 @@ def test_limited_epochs_are_different_random_draws():
     assert all(
         (a == b).all() for a, b in zip(whole[5:], iterate_batches(lengths, 8, 0, 5, 10, max_examples=30), strict=True)
     )
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_examples_that_are_tokenized_in_parts_give_the_same_batches(examples, scenes, monkeypatch, at_once):
+    _, whole = tokenized(examples, scenes, target=3)
+    monkeypatch.setattr(batches, "_AT_ONCE", at_once)
+    _, in_parts = tokenized(examples, scenes, target=3)
+    assert whole.num_cut == in_parts.num_cut > 0
+    for one, other in zip(
+        whole.make_parts(np.array([2, 0, 1]), 2), in_parts.make_parts(np.array([2, 0, 1]), 2), strict=True
+    ):
+        for name in ("vectors", "prompt_ids", "prompt_mask", "labels", "scene_of_target", "num_target_tokens"):
+            assert torch.equal(getattr(one, name), getattr(other, name))

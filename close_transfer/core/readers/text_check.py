@@ -9,8 +9,11 @@ from ast import literal_eval
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
+from typing import TypeVar
 
 from close_transfer.core.errors import UserError
+
+T = TypeVar("T")
 
 _NUM_CHECKED = 1000  # values per column
 _MAX_SHARE = 0.5  # captions that are numbers or in quotes occur; more than half of them do not
@@ -45,6 +48,11 @@ def classify(text: str) -> str:
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(text)), "")
 
 
+def spread_evenly(items: Sequence[T]) -> Sequence[T]:
+    """Return as many items as `check_sentences` looks at, evenly spread; all if there are no more."""
+    return items[:: max(1, len(items) // _NUM_CHECKED)][:_NUM_CHECKED]
+
+
 def check_sentences(
     texts: Sequence[str],
     setting: str,
@@ -64,7 +72,7 @@ def check_sentences(
     Raises:
         UserError: names the kind of the values with an example, and the settings that help.
     """
-    checked = texts[:: max(1, len(texts) // _NUM_CHECKED)][:_NUM_CHECKED]
+    checked = spread_evenly(texts)
     kinds = [classify(text) for text in checked]
     counts = Counter(filter(None, kinds))
     if counts.total() <= _MAX_SHARE * len(checked):

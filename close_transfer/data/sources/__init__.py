@@ -1,6 +1,8 @@
 """Readers of datasets, one file per family of formats, each of which returns Examples."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from close_transfer.config.data import (
     CocoData,
@@ -16,7 +18,7 @@ from close_transfer.config.data import (
     VqaEData,
 )
 from close_transfer.core.errors import UserError
-from close_transfer.core.readers.text_check import check_sentences
+from close_transfer.core.readers.text_check import check_sentences, spread_evenly
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind, find_datasets
 from close_transfer.data.examples import Example
 from close_transfer.data.sources import (
@@ -85,12 +87,14 @@ def _check_texts(data: DataConfig, kind: ExampleKind, examples: Sequence[Example
     if not getattr(data, "check_text", False):
         return
     source = data.describe_source()
-    texts = {"text_column": [text for example in examples for text in example.texts[:1]]}
+    texts: dict[str, Callable[[Example], Sequence[str]]] = {"text_column": lambda example: example.texts}
     if kind == CAPTIONS and data.columns.get("references_column"):
-        texts["references_column"] = [text for example in examples for text in example.references[:1]]
-    for name, values in texts.items():
+        texts["references_column"] = lambda example: example.references
+    for name, get_texts in texts.items():
         column = data.columns.get(name)
         named = f"{source} data.{name}={column}" if column else source
+        with_text = np.flatnonzero(np.fromiter((bool(get_texts(example)) for example in examples), dtype=bool))
+        values = [get_texts(examples[int(with_text[place])])[0] for place in spread_evenly(range(len(with_text)))]
         check_sentences(values, named, f"data.{name}" if column else None, "data.check_text=false")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from close_transfer.config.data import FileData
 from close_transfer.config.dataset import DatasetSettings
 from close_transfer.core.errors import UserError
+from close_transfer.core.packed_records import PackedRecords
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import key_field, read_lines
 from close_transfer.core.readers.table_format import find_format
@@ -15,7 +16,8 @@ from close_transfer.data.example_kinds import ExampleKind
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.sources.images import make_file_ref, make_unavailable_ref
 from close_transfer.data.sources.loaded import LoadedSplit
-from close_transfer.data.sources.own_rows import Row, build_examples, check_columns, find_columns, parse_row
+from close_transfer.data.sources.own_examples import build_examples
+from close_transfer.data.sources.own_rows import Row, append_row, check_columns, find_columns, parse_row
 
 _SETTING = "data.path"
 
@@ -29,10 +31,10 @@ def _list_columns(data: FileData) -> list[str]:
 
 def _read_rows(
     path: Path, data: FileData, labels: Sequence[str] = ()
-) -> tuple[list[Row], dict[int, str], Counter[str], str]:
+) -> tuple[PackedRecords[Row], dict[int, str], Counter[str], str]:
     """Return the usable rows, the image files by row number, the number of skipped rows by reason, and a note."""
     kind, note = find_format(path, _SETTING, data.text_column)
-    rows: list[Row] = []
+    rows = PackedRecords(Row)
     images: dict[int, str] = {}
     place = "entry" if kind == ".json" else "line"
     faults = RecordErrors(path, data.on_bad_rows)
@@ -42,7 +44,9 @@ def _read_rows(
                 images[number] = key_field(record, data.image_column)
             row = parse_row(number, record, data, labels)
             # A test counts each image once, with all its captions, and no image is on both sides of a held-out share.
-            rows.append(replace(row, image=images.get(number)) if data.group_column is None else row)
+            if number in images and data.group_column is None:
+                row = replace(row, image=images[number])
+            append_row(rows, row)
         except RecordError as fault:
             faults.add(f"{place} {line}", fault)
     return rows, images, faults.settle(len(rows)), note
@@ -73,8 +77,8 @@ def load(data: FileData, kind: ExampleKind, split: str, joins_rows: bool) -> Loa
         rows,
         data,
         kind,
-        lambda row: f"line {row.number + 1}",
-        lambda row: _build_image_ref(row.number, images.get(row.number), path.parent),
+        lambda number: f"line {number + 1}",
+        lambda number: _build_image_ref(number, images.get(number), path.parent),
         split if split in ("train", "val") and data.val_path is None else None,
         joins_rows,
     )

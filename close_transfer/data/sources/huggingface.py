@@ -14,6 +14,7 @@ from pyarrow import compute
 from close_transfer.config.data import HuggingFaceData
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError, get_first_line
+from close_transfer.core.packed_records import PackedRecords
 from close_transfer.core.readers.columns import match_columns
 from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
@@ -31,9 +32,10 @@ from close_transfer.data.sources.dataset_folder import (
 )
 from close_transfer.data.sources.images import StoredImage, TableImageOpener, describe_missing_image
 from close_transfer.data.sources.loaded import LoadedSplit
+from close_transfer.data.sources.own_examples import build_examples
 from close_transfer.data.sources.own_rows import (
     Row,
-    build_examples,
+    append_row,
     check_columns,
     find_columns,
     parse_row,
@@ -271,24 +273,26 @@ def load(data: HuggingFaceData, kind: ExampleKind, split: str, joins_rows: bool)
     images = _Images(dataset, data.image_column, data, split) if data.image_column else None
     texts = [(setting, column) for setting, column in named if setting != "image_column"]
     _check_text_columns(dataset, texts)
-    rows: list[Row] = []
+    rows = PackedRecords(Row)
     faults = RecordErrors(Path(data.path), data.on_bad_rows, "rows")
     wanted_columns = list(dict.fromkeys(column for _, column in texts))
     for number, record in _iterate_rows(dataset.select_columns(wanted_columns), data):
         try:
-            rows.append(parse_row(number, record, data, kind.labels))
+            append_row(rows, parse_row(number, record, data, kind.labels))
         except RecordError as fault:
             faults.add(f"row {number}", fault)
     skipped = faults.settle(len(rows))
     first_rows = images.find_first_rows() if images and data.group_column is None else None
     if first_rows:
-        rows = [replace(row, image=str(first_rows[row.number])) for row in rows]
+        rows, rows_before = PackedRecords(Row), rows
+        for row in rows_before:
+            append_row(rows, replace(row, image=str(first_rows[row.number])))
     examples, notes = build_examples(
         rows,
         data,
         kind,
-        lambda row: f"row {row.number}",
-        lambda row: images[first_rows[row.number] if first_rows else row.number] if images else None,
+        lambda number: f"row {number}",
+        lambda number: images[first_rows[number] if first_rows else number] if images else None,
         split if shared else None,
         joins_rows,
     )

@@ -1,6 +1,7 @@
 """Result of reading one split: the examples, and a count of the rows that were left out."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from close_transfer.data.examples import Example
@@ -16,7 +17,7 @@ class LoadedSplit:
         notes: further facts for the user, one sentence each.
     """
 
-    examples: list[Example]
+    examples: Sequence[Example]
     skipped: Counter[str] = field(default_factory=Counter)
     notes: list[str] = field(default_factory=list)
 

@@ -14,7 +14,8 @@ from close_transfer.config.choices import InputModality
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import describe_first_problem
-from close_transfer.data.examples import Example, get_scene_key, group_by_scene, sample
+from close_transfer.data.example_sequences import count_texts
+from close_transfer.data.examples import Example, get_scene_key, sample_scenes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.modality_gap.adapter_fitting.chain import (
@@ -213,10 +214,10 @@ def choose_noise(
     if requested in _CHOSEN_BY:
         choice = _read_saved_choice(str(config.statistics), requested, statistics, steps)
     else:
-        scenes = sample(group_by_scene(examples), _MOST_SCENES, _SEED)
+        scenes = sample_scenes(examples, _MOST_SCENES, _SEED)
         vectors = encode_groups(encoder, scenes, config.embedding_cache, with_images=False)
         adapted = apply_adapters_to_groups(select_steps_before_noise(steps), statistics, vectors)
-        texts_per_input = len(inputs) / sum(1 / len(example.texts) for example in inputs)
+        texts_per_input = len(inputs) / sum(1 / count for count in count_texts(inputs).tolist())
         choice = choose_from_texts(config.rule, adapted, _SEED, texts_per_input)
     return TrainingNoise(NoiseScale(choice.std, encoder.dim), choice)
 
