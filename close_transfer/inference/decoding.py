@@ -1,5 +1,7 @@
 """Decoding of scene vectors: text by beam search or sampling in transformers, labels by their likelihood."""
 
+import itertools
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -189,6 +191,34 @@ class Decoder:
             )
         return predictions
 
+    @torch.inference_mode()
+    def score_texts(
+        self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Return the log-likelihood of each given text, summed over its tokens with the end token, in nats.
+
+        Args:
+            vectors: raw scene vectors, shape (rows, dim), or (rows, cells, dim) for grids.
+            prompts: a prompt per row; empty without one.
+            texts: texts of each row, as the model learned to write them; none is cut.
+
+        Raises:
+            UserError: if prompt and text may need more positions than the language model has.
+        """
+        context = self._model.read(
+            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
+        )
+        rows = [row for row, group in enumerate(texts) for _ in group]
+        targets = self._format.encode_targets(
+            [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
+        )
+        ids = [target for target, _ in targets]
+        needed = context.states.shape[1] + max(map(len, ids))
+        check_positions(self._model.lm, needed, "Give shorter texts")
+        selected = context.select(torch.tensor(rows, device=context.states.device))
+        likelihoods = iter(self._sum_likelihoods(selected, ids).tolist())
+        return [list(itertools.islice(likelihoods, len(group))) for group in texts]
+
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = Ragged.from_rows([ids for ids, _ in self._format.encode_prompts(prompts, self._max_prompt)])
         ids, mask = rows.pad_with_mask(range(len(rows)), self._format.padding)
@@ -224,11 +254,16 @@ class Decoder:
         targets = self._format.encode_targets(
             [label for label, _ in pairs], self._max_new, [prompt for _, prompt in pairs]
         )
-        rows = Ragged.from_rows([ids for ids, _ in targets])
+        likelihoods = self._sum_likelihoods(context.repeat(len(labels)), [ids for ids, _ in targets])
+        return likelihoods.view(len(prompts), len(labels))
+
+    def _sum_likelihoods(self, context: Context, targets: Sequence[Sequence[int]]) -> Tensor:
+        """Return the log-likelihood of the target in each row of the context, end token included; shape (rows,)."""
+        rows = Ragged.from_rows(targets)
         ids = rows.pad(range(len(rows)), IGNORED).to(context.states.device)
-        logits = self._model.conditioning.compute_logits(self._model.lm, context.repeat(len(labels)), ids)
+        logits = self._model.conditioning.compute_logits(self._model.lm, context, ids)
         losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
-        return -losses.sum(dim=1).view(len(prompts), len(labels))
+        return -losses.sum(dim=1)
 
 
 def parse_prediction(fields: dict[str, Any]) -> Prediction:

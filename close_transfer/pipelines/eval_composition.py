@@ -1,0 +1,122 @@
+"""eval_composition.py: test an encoder or a captioner on choices between captions that differ in composition only."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from close_transfer.config.eval_composition import EvalCompositionConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.arrays import Float64Array
+from close_transfer.core.atomic_files import remove_stale, write_json, write_text
+from close_transfer.core.console import show
+from close_transfer.core.errors import UserError
+from close_transfer.data.composition import CompositionTest
+from close_transfer.data.picturebook.composition import build_composition_test
+from close_transfer.evaluation.composition import score_composition
+from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.evaluation.results import BUILTIN_DATASET, Results
+from close_transfer.evaluation.score_lines import format_score_lines
+from close_transfer.inference.caption_scorers import CaptionScorer, LikelihoodScorer, SimilarityScorer
+from close_transfer.metrics.bootstrap import Scores
+from close_transfer.models.device import pick_device
+from close_transfer.reports.composition_report import describe_composition, write_composition_report
+from close_transfer.training.runs import find_run, read_run
+
+
+def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, TrainConfig | None]:
+    """Return the scorer of the tested system, and the settings of its training if it is a run."""
+    if (config.run is None) == (config.clip is None):
+        raise UserError(
+            "give either run= or clip=. For example run=latest tests the newest captioner by likelihood, and clip=picturebook "
+            "the Picturebook CLIP by similarity"
+        )
+    device = pick_device(config.device)
+    if config.clip is not None:
+        return SimilarityScorer(config.clip, config.embedding_cache, device), None
+    assert config.run is not None
+    run = find_run(config.run, config.runs, "captioning")
+    trained, _ = read_run(run)
+    scorer = LikelihoodScorer(
+        run, trained, config.checkpoint, config.base_model, config.embedding_cache, config.batch_size, device
+    )
+    return scorer, trained
+
+
+def _score_twins(scorer: CaptionScorer, test: CompositionTest) -> list[Float64Array]:
+    """Return the score of each caption for each image, shape (2 images, 2 captions) per pair of twins."""
+    images = [image for item in test.twins for image in item.images]
+    captions = [item.captions for item in test.twins for _ in item.images]
+    scores = scorer.score(images, captions)
+    return [np.asarray(scores[start : start + 2], dtype=np.float64) for start in range(0, len(scores), 2)]
+
+
+def _build_results(
+    config: EvalCompositionConfig,
+    test: CompositionTest,
+    scorer: CaptionScorer,
+    trained: TrainConfig | None,
+    scores: Scores,
+) -> Results:
+    return Results(
+        metrics=scores.metrics,
+        intervals={name: list(ends) for name, ends in scores.intervals.items()},
+        num_examples=len(test.choices) + len(test.twins),
+        tables=scores.tables,
+        system=None if trained else scorer.name,
+        task="composition",
+        data=BUILTIN_DATASET,
+        split="test",
+        scene="image",
+        seed=trained.seed if trained else None,
+        run=scorer.name if trained else None,
+        checkpoint=config.checkpoint if trained else None,
+        config={
+            "train": trained.model_dump(mode="json") if trained else None,
+            "composition": config.model_dump(mode="json"),
+        },
+        data_fingerprint=test.fingerprint(),
+        encoder=scorer.encoder.name,
+        versions=get_package_versions(),
+        git_commit=get_git_commit(),
+    )
+
+
+def _format_predictions(
+    test: CompositionTest, choice_scores: list[list[float]], twin_scores: list[Float64Array]
+) -> str:
+    lines = [
+        {"id": item.id, "captions": item.captions, "scores": scores}
+        for item, scores in zip(test.choices, choice_scores, strict=True)
+    ] + [
+        {"id": item.id, "captions": item.captions, "scores": scores.tolist()}
+        for item, scores in zip(test.twins, twin_scores, strict=True)
+    ]
+    return "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+
+
+def eval_composition(config: EvalCompositionConfig) -> Results:
+    """Test a system, and write predictions.jsonl, scores.jsonl, report.html and results.json.
+
+    Raises:
+        UserError: if the user can correct the cause.
+    """
+    scorer, trained = _build_scorer(config)
+    test = build_composition_test(config.num_order, config.num_per_swap, config.num_twins_per_swap, config.seed)
+    choice_scores = scorer.score([item.image for item in test.choices], [item.captions for item in test.choices])
+    twin_scores = _score_twins(scorer, test)
+    scores = score_composition(test, choice_scores, twin_scores, scorer.tolerance, config.num_bootstrap)
+    results = _build_results(config, test, scorer, trained, scores)
+    folder = Path(config.output)
+    remove_stale(folder)
+    write_text(folder / "predictions.jsonl", _format_predictions(test, choice_scores, twin_scores))
+    write_text(folder / "scores.jsonl", format_score_lines([item.id for item in test.twins], scores))
+    write_composition_report(folder, results)
+    write_json(folder / "results.json", results.as_dict())
+    return results
+
+
+def main(config: EvalCompositionConfig) -> None:
+    """Test the system, write the report, and print the metrics."""
+    show(describe_composition(eval_composition(config)))
+    show(f"report: {Path(config.output) / 'report.html'}")
