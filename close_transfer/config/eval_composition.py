@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
-from close_transfer.config.choices import Checkpoint
+from pydantic import BeforeValidator
+
+from close_transfer.config.choices import Checkpoint, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
-from close_transfer.core.roles import Role, Writes
+from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import Natural, Positive, StrictModel
 
 
@@ -16,6 +18,8 @@ class EvalCompositionConfig(StrictModel):
     checkpoint: Checkpoint
     base_model: Annotated[str | None, Role.LOCATION]
     clip: ClipConfig | None = None
+    items: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Names.FILE, Role.TEST]
+    images: Annotated[str | None, Names.FILE, Role.TEST]
     num_order: Annotated[Positive, Role.TEST]
     num_per_swap: Annotated[Positive, Role.TEST]
     num_twins_per_swap: Annotated[Positive, Role.TEST]

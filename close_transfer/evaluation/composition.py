@@ -8,7 +8,7 @@ from close_transfer.core.arrays import Float64Array
 from close_transfer.data.composition import CompositionTest
 from close_transfer.metrics.bootstrap import Scores, average_scores
 
-TWINS = "accuracy/twins"
+TWINS, CHOICES = "accuracy/twins", "accuracy/choices"
 
 
 def score_choice(scores: Sequence[float], tolerance: float) -> float:
@@ -56,6 +56,8 @@ def score_composition(
 ) -> Scores:
     """Return all metrics with intervals over items; those of each stratum of twins are in a table.
 
+    The leading metric, one number per item, is that of the twins; of the choices if there are no twins.
+
     Args:
         test: items of the test.
         choice_scores: scores of the captions of each choice.
@@ -79,6 +81,9 @@ def score_composition(
             }
             for stratum, rows in _split_rows([item.stratum for item in test.twins]).items()
         }
+    else:
+        result.leading = CHOICES
+        result.per_example = [score_choice(scores, tolerance) for scores in choice_scores]
     for stratum, rows in _split_rows([item.stratum for item in test.choices]).items():
         scored = [
             score_choice(scores, tolerance) for scores, is_used in zip(choice_scores, rows, strict=True) if is_used

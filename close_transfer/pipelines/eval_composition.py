@@ -9,10 +9,11 @@ from close_transfer.config.eval_composition import EvalCompositionConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import remove_stale, write_json, write_text
-from close_transfer.core.console import show
+from close_transfer.core.console import show, show_error
 from close_transfer.core.errors import UserError
 from close_transfer.data.composition import CompositionTest
 from close_transfer.data.picturebook.composition import build_composition_test
+from close_transfer.data.sources.composition_files import read_composition_files
 from close_transfer.evaluation.composition import score_composition
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.results import BUILTIN_DATASET, Results
@@ -43,6 +44,24 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, TrainCo
     return scorer, trained
 
 
+def _load_test(config: EvalCompositionConfig) -> CompositionTest:
+    """Return the items of the given files, or of Picturebook."""
+    if not config.items:
+        return build_composition_test(config.num_order, config.num_per_swap, config.num_twins_per_swap, config.seed)
+    if config.images is None:
+        raise UserError("items= names images. Give images=FOLDER with them")
+    if config.clip is not None and config.clip.made_for:
+        show_error(
+            "note: the Picturebook CLIP knows only Picturebook's language, so numbers on items= are meaningless. Use "
+            "clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
+        )
+    return read_composition_files([Path(name) for name in config.items], Path(config.images))
+
+
+def _name_data(config: EvalCompositionConfig) -> str:
+    return "+".join(Path(name).name.partition(".")[0] for name in config.items) or BUILTIN_DATASET
+
+
 def _score_twins(scorer: CaptionScorer, test: CompositionTest) -> list[Float64Array]:
     """Return the score of each caption for each image, shape (2 images, 2 captions) per pair of twins."""
     images = [image for item in test.twins for image in item.images]
@@ -65,8 +84,8 @@ def _build_results(
         tables=scores.tables,
         system=None if trained else scorer.name,
         task="composition",
-        data=BUILTIN_DATASET,
-        split="test",
+        data=_name_data(config),
+        split=None if config.items else "test",
         scene="image",
         seed=trained.seed if trained else None,
         run=scorer.name if trained else None,
@@ -102,7 +121,7 @@ def eval_composition(config: EvalCompositionConfig) -> Results:
         UserError: if the user can correct the cause.
     """
     scorer, trained = _build_scorer(config)
-    test = build_composition_test(config.num_order, config.num_per_swap, config.num_twins_per_swap, config.seed)
+    test = _load_test(config)
     choice_scores = scorer.score([item.image for item in test.choices], [item.captions for item in test.choices])
     twin_scores = _score_twins(scorer, test)
     scores = score_composition(test, choice_scores, twin_scores, scorer.tolerance, config.num_bootstrap)
@@ -110,7 +129,7 @@ def eval_composition(config: EvalCompositionConfig) -> Results:
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "predictions.jsonl", _format_predictions(test, choice_scores, twin_scores))
-    write_text(folder / "scores.jsonl", format_score_lines([item.id for item in test.twins], scores))
+    write_text(folder / "scores.jsonl", format_score_lines([item.id for item in test.twins or test.choices], scores))
     write_composition_report(folder, results)
     write_json(folder / "results.json", results.as_dict())
     return results

@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 
 from close_transfer.core import pages
-from close_transfer.evaluation.results import Results
+from close_transfer.evaluation.results import BUILTIN_DATASET, Results
 
 # Meaning and chance of the metrics of twins; a system that does not see the images gets exactly `_BLIND`.
 _TWIN_METRICS = {
@@ -60,7 +60,10 @@ def write_composition_report(folder: Path, results: Results) -> Path:
         undefined=jinja2.StrictUndefined,
     )
     page = environment.get_template("composition.html").render(
-        results=results, rows=_build_rows(results), strata=(results.tables or {}).get("twins", {})
+        results=results,
+        rows=_build_rows(results),
+        strata=(results.tables or {}).get("twins", {}),
+        is_builtin=results.data == BUILTIN_DATASET,
     )
     path = folder / "report.html"
     pages.write_page(path, page)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from close_transfer.cli import compose_config
 from close_transfer.config.eval_composition import EvalCompositionConfig
@@ -90,3 +91,22 @@ def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(finished_runs)
                 )
             likelihoods = logits[0].log_softmax(dim=-1).gather(1, ids[0, :, None])
             assert score == pytest.approx(likelihoods.sum().item(), abs=1e-3)
+
+
+@pytest.mark.slow
+def test_original_files_are_tested():
+    for number in (0, 1):
+        Image.new("RGB", (64, 64), ("red", "blue")[number]).save(f"{number}.png")
+    twin = {"id": 0, "image_0": "0", "image_1": "1", "caption_0": "A red box.", "caption_1": "A blue box."}
+    Path("examples.jsonl").write_text(json.dumps(twin) + "\n")
+    Path("swap_att.json").write_text(
+        json.dumps({"0": {"filename": "0.png", "caption": "A red box.", "negative_caption": "A blue box."}})
+    )
+    assert set(run("clip=picturebook", "items=[examples.jsonl,swap_att.json]", "images=.")["metrics"]) == {
+        "accuracy/twins", "text", "image", "group", "accuracy/swap_att",
+    }  # fmt: skip
+    written = run("clip=picturebook", "items=swap_att.json", "images=.")
+    assert (set(written["metrics"]), written["data"]) == ({"accuracy/swap_att"}, "swap_att")
+    assert "accuracy/choices" in Path("composed/scores.jsonl").read_text()
+    with pytest.raises(UserError, match=r"items= names images\. Give images=FOLDER"):
+        run("clip=picturebook", "items=swap_att.json")

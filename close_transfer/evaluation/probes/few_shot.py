@@ -60,7 +60,7 @@ def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: flo
         weights = np.linalg.solve(features.T @ features + l2 * np.eye(width), features.T @ targets)
     else:
         weights = features.T @ np.linalg.solve(features @ features.T + l2 * np.eye(num_images), targets)
-    return RidgeProbe(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64), weights)
+    return RidgeProbe(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64), weights.astype(np.float64))
 
 
 def draw_shots(labels: IntArray, shots: int, seed: int) -> IntArray:
