@@ -76,7 +76,11 @@ class SimilarityScorer:
 
 
 class LikelihoodScorer:
-    """Log-likelihood of a caption given the image, summed over tokens with the end token, by a trained captioner."""
+    """Log-likelihood of a caption given the image, summed over tokens with the end token, by a trained captioner.
+
+    Attributes:
+        noise: noise that training added, as results.json has it.
+    """
 
     tolerance = 1e-3  # nats; rounding of a sum over tokens, which differs with the batch
 
@@ -119,6 +123,7 @@ class LikelihoodScorer:
         self.encoder: AnyEncoder = load_encoder(trained.clip, device)
         check_encoder(self.encoder, model)
         self.name = str(run)
+        self.noise = model.config.noise
         self._decoder = Decoder(model, tokenizer, Decoding(num_beams=1))
         self._lowercase = trained.task.lowercase_targets
         self._cache, self._batch_size = cache, batch_size

@@ -2,11 +2,11 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from close_transfer.config.eval_composition import EvalCompositionConfig
-from close_transfer.config.train import TrainConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import remove_stale, write_json, write_text
 from close_transfer.core.console import show, show_error
@@ -25,8 +25,8 @@ from close_transfer.reports.composition_report import describe_composition, writ
 from close_transfer.training.runs import find_run, read_run
 
 
-def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, TrainConfig | None]:
-    """Return the scorer of the tested system, and the settings of its training if it is a run."""
+def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[str, Any]]:
+    """Return the scorer of the tested system, and the fields of results.json that name the system."""
     if (config.run is None) == (config.clip is None):
         raise UserError(
             "give either run= or clip=. For example run=latest tests the newest captioner by likelihood, and clip=picturebook "
@@ -34,14 +34,24 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, TrainCo
         )
     device = pick_device(config.device)
     if config.clip is not None:
-        return SimilarityScorer(config.clip, config.embedding_cache, device), None
+        encoder = SimilarityScorer(config.clip, config.embedding_cache, device)
+        return encoder, {"system": encoder.name, "config": {"train": None}}
     assert config.run is not None
     run = find_run(config.run, config.runs, "captioning")
-    trained, _ = read_run(run)
-    scorer = LikelihoodScorer(
+    trained, facts = read_run(run)
+    captioner = LikelihoodScorer(
         run, trained, config.checkpoint, config.base_model, config.embedding_cache, config.batch_size, device
     )
-    return scorer, trained
+    return captioner, {
+        "noise": captioner.noise,
+        "data_regime": facts["data_regime"],
+        "training_input_modality": facts["input_modality"],
+        "seed": trained.seed,
+        "run": str(run),
+        "checkpoint": config.checkpoint,
+        "training_data_fingerprint": facts["data_fingerprint"],
+        "config": {"train": trained.model_dump(mode="json")},
+    }
 
 
 def _load_test(config: EvalCompositionConfig) -> CompositionTest:
@@ -74,7 +84,7 @@ def _build_results(
     config: EvalCompositionConfig,
     test: CompositionTest,
     scorer: CaptionScorer,
-    trained: TrainConfig | None,
+    system: dict[str, Any],
     scores: Scores,
 ) -> Results:
     return Results(
@@ -82,22 +92,15 @@ def _build_results(
         intervals={name: list(ends) for name, ends in scores.intervals.items()},
         num_examples=len(test.choices) + len(test.twins),
         tables=scores.tables,
-        system=None if trained else scorer.name,
         task="composition",
         data=_name_data(config),
         split=None if config.items else "test",
         scene="image",
-        seed=trained.seed if trained else None,
-        run=scorer.name if trained else None,
-        checkpoint=config.checkpoint if trained else None,
-        config={
-            "train": trained.model_dump(mode="json") if trained else None,
-            "composition": config.model_dump(mode="json"),
-        },
         data_fingerprint=test.fingerprint(),
         encoder=scorer.encoder.name,
         versions=get_package_versions(),
         git_commit=get_git_commit(),
+        **system | {"config": system["config"] | {"composition": config.model_dump(mode="json")}},
     )
 
 
@@ -120,12 +123,12 @@ def eval_composition(config: EvalCompositionConfig) -> Results:
     Raises:
         UserError: if the user can correct the cause.
     """
-    scorer, trained = _build_scorer(config)
+    scorer, system = _build_scorer(config)
     test = _load_test(config)
     choice_scores = scorer.score([item.image for item in test.choices], [item.captions for item in test.choices])
     twin_scores = _score_twins(scorer, test)
     scores = score_composition(test, choice_scores, twin_scores, scorer.tolerance, config.num_bootstrap)
-    results = _build_results(config, test, scorer, trained, scores)
+    results = _build_results(config, test, scorer, system, scores)
     folder = Path(config.output)
     remove_stale(folder)
     write_text(folder / "predictions.jsonl", _format_predictions(test, choice_scores, twin_scores))

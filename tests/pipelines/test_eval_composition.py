@@ -58,6 +58,8 @@ def test_a_captioner_is_tested_by_likelihood(finished_runs):
     written = run("run=latest", f"runs={finished_runs}")
     assert set(written["metrics"]) == set(METRICS)
     assert written["config"]["train"]["task"]["name"] == "captioning"
+    assert (written["training_input_modality"], written["data_regime"]) == ("text", "T0")
+    assert written["noise"]["std"] == 0.1
     with pytest.raises(UserError, match="was trained for task=vqa, which does not write captions"):
         run(f"run={finished_runs / 'vqa' / 'latest'}")
 

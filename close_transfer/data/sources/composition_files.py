@@ -35,7 +35,7 @@ def _make_image(folder: Path, name: str) -> ImageRef:
 
 def _crop(path: Path, box: tuple[float, float, float, float]) -> Image.Image:
     left, top, width, height = box
-    return open_image(path).crop((left, top, left + width, top + height))  # type: ignore[arg-type]  # rounded by Pillow
+    return open_image(path).crop((left, top, left + width, top + height))  # Pillow rounds the box
 
 
 def _read_box(record: Any) -> tuple[float, float, float, float]:
