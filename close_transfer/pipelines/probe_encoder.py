@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from close_transfer.config.components import ClipConfig
-from close_transfer.config.data import DataConfig, PicturebookData
+from close_transfer.config.data import DataConfig
 from close_transfer.config.probe_encoder import ProbeEncoderConfig
 from close_transfer.core.console import show, show_error
 from close_transfer.core.errors import UserError
@@ -20,8 +20,7 @@ from close_transfer.data.classification import (
     take_texts_as_classes,
 )
 from close_transfer.data.examples import Example
-from close_transfer.data.picturebook.classes import classify_scenes
-from close_transfer.data.picturebook.scenes import Split, scenes
+from close_transfer.data.picturebook.classes import load_scene_classes
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.build import build_encoder
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_scenes, encode_texts
@@ -88,12 +87,8 @@ def load_classifications(config: ProbeEncoderConfig) -> list[Classification]:
         return [_collect_classes("classes", training, testing)]
     data = config.data
     split: Any = config.split or (data.find_evaluation_split() if data.has_splits else "val")
-    if isinstance(data, PicturebookData):
-        sizes: dict[Split, int] = {
-            "train": data.num_train, "val": data.num_val, "test": data.num_test, "test-novel": data.num_test_novel,
-        }  # fmt: skip
-        training_scenes, testing_scenes = (scenes(name, sizes[name], data.seed) for name in ("train", split))
-        return [classify_scenes(target, training_scenes, testing_scenes, split) for target in config.targets]
+    if data.is_generated:
+        return load_scene_classes(data, config.targets, split)  # type: ignore[arg-type]  # Picturebook's settings
     if not data.is_table:
         raise UserError(
             f"data={data.name} has captions and no classes. Use data=picturebook, data=file or data=huggingface with the "

@@ -7,11 +7,12 @@ of things, relations need two groups, and colours need an image with colours.
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
+from close_transfer.config.data import PicturebookData
 from close_transfer.data.classification import Classification
 from close_transfer.data.examples import Example
 from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import add_article, capitalize
-from close_transfer.data.picturebook.scenes import Scene, find_possible_relations
+from close_transfer.data.picturebook.scenes import Scene, Split, find_possible_relations, scenes
 from close_transfer.data.sources.picturebook import make_image_ref
 
 _MAX_COUNT = 4  # things in a scene
@@ -94,10 +95,10 @@ _TARGETS: Mapping[
 }  # fmt: skip
 
 
-def _label(scenes: Sequence[Scene], split: str, find_class: Callable[[Scene], str | None]) -> list[Example]:
+def _label(labelled: Sequence[Scene], split: str, find_class: Callable[[Scene], str | None]) -> list[Example]:
     return [
         Example(f"{split}-{number:05d}", (), make_image_ref(scene), category=name)
-        for number, scene in enumerate(scenes)
+        for number, scene in enumerate(labelled)
         if (name := find_class(scene)) is not None
     ]
 
@@ -118,3 +119,15 @@ def classify_scenes(target: str, training: Sequence[Scene], testing: Sequence[Sc
         _label(testing, split, find_class),
         {name: write_texts(name) for name in classes},
     )
+
+
+def load_scene_classes(data: PicturebookData, targets: Sequence[str], split: Split) -> list[Classification]:
+    """Return the classification by each target: training scenes of `train`, test scenes of `split`."""
+    sizes: dict[Split, int] = {
+        "train": data.num_train,
+        "val": data.num_val,
+        "test": data.num_test,
+        "test-novel": data.num_test_novel,
+    }
+    training, testing = (scenes(name, sizes[name], data.seed) for name in ("train", split))
+    return [classify_scenes(target, training, testing, split) for target in targets]
