@@ -1,5 +1,7 @@
 """Decoding of scene vectors: text by beam search or sampling, labels by their likelihood."""
 
+import itertools
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -19,7 +21,7 @@ from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.beam_search import SearchSettings, search_beams
 from close_transfer.inference.journal import PredictionJournal
-from close_transfer.inference.label_scores import score_labels
+from close_transfer.inference.label_scores import score_labels, score_rows
 from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
@@ -197,6 +199,34 @@ class Decoder:
                 )
             )
         return predictions
+
+    @torch.inference_mode()
+    def score_texts(
+        self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
+    ) -> list[list[float]]:
+        """Return the log-likelihood of each given text, summed over its tokens with the end token, in nats.
+
+        Args:
+            vectors: raw scene vectors, shape (rows, dim), or (rows, cells, dim) for grids.
+            prompts: a prompt per row; empty without one.
+            texts: texts of each row, as the model learned to write them; none is cut.
+
+        Raises:
+            UserError: if prompt and text may need more positions than the language model has.
+        """
+        context = self._model.read(
+            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
+        )
+        rows = [row for row, group in enumerate(texts) for _ in group]
+        targets = self._format.encode_targets(
+            [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
+        )
+        ids = [target for target, _ in targets]
+        needed = context.states.shape[1] + max(map(len, ids))
+        check_positions(self._model.lm, needed, "Give shorter texts")
+        selected = context.select(torch.tensor(rows, device=context.states.device))
+        likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
+        return [list(itertools.islice(likelihoods, len(group))) for group in texts]
 
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = Ragged.from_rows([ids for ids, _ in self._format.encode_prompts(prompts, self._max_prompt)])

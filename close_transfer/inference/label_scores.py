@@ -30,7 +30,9 @@ def score_labels(
             on whether there is a prompt.
     """
     if not has_token_tree(lm):
-        return _score_rows(lm, conditioning, context, labels)
+        num_labels = len(labels[0])
+        scores = score_rows(lm, conditioning, context.repeat(num_labels), [ids for scene in labels for ids in scene])
+        return scores.view(len(labels), num_labels)
     rows_of: dict[LabelIds, list[int]] = defaultdict(list)
     for row, ids in enumerate(labels):
         rows_of[ids].append(row)
@@ -61,13 +63,17 @@ def _score_tree(lm: PreTrainedModel, context: Context, labels: LabelIds) -> Tens
     return torch.stack([torch.as_tensor(score) for score in scores], dim=1)
 
 
-def _score_rows(
-    lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
-) -> Tensor:
-    """Score labels as separate rows, each with a copy of its context."""
-    num_labels = len(labels[0])
-    rows = Ragged.from_rows([ids for scene in labels for ids in scene])
+def score_rows(
+    lm: PreTrainedModel, conditioning: Conditioning, context: Context, texts: Sequence[Sequence[int]]
+) -> Float[Tensor, " b"]:
+    """Return the log-likelihood of one text per scene.
+
+    Args:
+        lm, conditioning, context: as for `score_labels`.
+        texts: ids of each scene's text, end token included.
+    """
+    rows = Ragged.from_rows(texts)
     ids = rows.pad(range(len(rows)), IGNORED).to(context.states.device)
-    logits = conditioning.compute_logits(lm, context.repeat(num_labels), ids)
+    logits = conditioning.compute_logits(lm, context, ids)
     losses = F.cross_entropy(logits.float().transpose(1, 2), ids, ignore_index=IGNORED, reduction="none")
-    return -losses.sum(dim=1).view(len(labels), num_labels)
+    return -losses.sum(dim=1)

@@ -89,7 +89,8 @@ def is_novel(kind: str, colour: str) -> bool:
     return (colour_number - 3 * kind_number) % 10 in (0, 5)
 
 
-def _belongs_to(scene: Scene, split: Split) -> bool:
+def belongs_to(scene: Scene, split: Split) -> bool:
+    """Return True if this scene is of that split, for any seed; its layout does not matter."""
     novel = [is_novel(*pair) for pair in scene.pairs]
     if split == "test-novel":
         # The `clip` split leaves a share of the novel scenes to `test-novel`, so the two share none.
@@ -215,7 +216,7 @@ def iterate_scenes(split: Split, seed: int = 0) -> Iterator[Scene]:
     seen_contents: set[Scene] = set()
     while True:
         scene = _sample_scene(rng, novel=split == "test-novel")
-        if _belongs_to(scene, split) and scene.content not in seen_contents:
+        if belongs_to(scene, split) and scene.content not in seen_contents:
             seen_contents.add(scene.content)
             yield scene
 

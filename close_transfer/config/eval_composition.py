@@ -1,0 +1,31 @@
+"""Settings of the command that tests composition."""
+
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from close_transfer.config.choices import Checkpoint, as_tuple
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
+from close_transfer.core.roles import Names, Role, Writes
+from close_transfer.core.schema import Natural, Positive, StrictModel
+
+
+class EvalCompositionConfig(StrictModel):
+    """Settings of `eval_composition.py`."""
+
+    run: Annotated[str | None, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
+    checkpoint: Checkpoint
+    base_model: Annotated[str | None, Role.LOCATION]
+    clip: ClipConfig | None = None
+    items: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Names.FILE, Role.TEST]
+    images: Annotated[str | None, Names.FILE, Role.TEST]
+    num_order: Annotated[Positive, Role.TEST]
+    num_per_swap: Annotated[Positive, Role.TEST]
+    num_twins_per_swap: Annotated[Positive, Role.TEST]
+    seed: Annotated[Natural, Role.TEST]
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
+    device: Annotated[str, Role.LOCATION]

@@ -1,0 +1,60 @@
+"""Settings of the command that probes an encoder."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+
+from close_transfer.config.choices import EvalSplit, as_tuple
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
+from close_transfer.config.data import DataConfig
+from close_transfer.core.roles import Names, Role, Writes
+from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
+
+ProbeName = Literal["few_shot", "linear", "attention_pool", "zero_shot"]
+PicturebookTarget = Literal["kinds", "colours", "counts", "relations", "places"]
+
+
+class FewShotConfig(StrictModel):
+    """Settings of the few-shot linear probe."""
+
+    shots: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    num_seeds: Positive
+    l2: AboveZero
+
+
+class LinearProbeConfig(StrictModel):
+    """Settings of the linear probe on all training images."""
+
+    l2: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+
+
+class AttentionPoolConfig(StrictModel):
+    """Settings of the attention-pool probe."""
+
+    num_heads: Positive
+    steps: Positive
+    batch_size: Positive
+    learning_rate: AboveZero
+    weight_decay: NonNegative
+
+
+class ProbeEncoderConfig(StrictModel):
+    """Settings of `probe_encoder.py`."""
+
+    data: DataConfig
+    clip: ClipConfig
+    images: Annotated[str | None, Names.FILE]
+    test_images: Annotated[str | None, Names.FILE]
+    test_share: Share
+    split: EvalSplit | None
+    targets: Annotated[tuple[PicturebookTarget, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    probes: Annotated[tuple[ProbeName, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    few_shot: FewShotConfig
+    linear: LinearProbeConfig
+    attention_pool: AttentionPoolConfig
+    templates: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    seed: Natural
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
+    device: Annotated[str, Role.LOCATION]

@@ -1,0 +1,110 @@
+"""Images with one class each, for probes: of Picturebook, of a folder with a subfolder per class, or of a table."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from close_transfer.core.arrays import IntArray
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import Example
+from close_transfer.data.image_files import find_images
+from close_transfer.data.sources.images import make_file_ref
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Classification of images: examples whose `category` is their class.
+
+    Attributes:
+        name: name in metrics, such as "kinds".
+        classes: names of all classes.
+        training, testing: examples with an image and a class each.
+        class_texts: sentences about each class, for zero-shot classification; empty to use templates.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    training: Sequence[Example]
+    testing: Sequence[Example]
+    class_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        seen = {example.category for example in self.training}
+        unseen = sorted({example.category for example in self.testing} - {*self.classes})
+        if len(seen) < 2 or not self.testing:
+            raise UserError(
+                f"{self.name}: there are {len(seen)} classes with training images and {len(self.testing):,} test images. "
+                "Give data with at least two classes and one test image"
+            )
+        if unseen:
+            raise UserError(
+                f"{self.name}: {len(unseen)} classes of the test images have no training image; the first is {unseen[0]}. "
+                "Use the same names of classes for training and for testing"
+            )
+
+
+def number_classes(examples: Sequence[Example], classes: Sequence[str]) -> IntArray:
+    """Return the position of each example's class in `classes`, shape (examples,)."""
+    positions = {name: position for position, name in enumerate(classes)}
+    return np.asarray([positions[example.category] for example in examples], dtype=np.int64)
+
+
+def read_class_folders(root: Path, setting: str) -> list[Example]:
+    """Return an example per image below `root`; its class is the name of the subfolder of `root` that it is in.
+
+    Args:
+        root: folder with a subfolder per class.
+        setting: setting that names it, for messages.
+
+    Raises:
+        UserError: if there is no image, or an image is not in a subfolder.
+    """
+    if not root.is_dir():
+        raise UserError(f"{setting}={root}: there is no such folder. Give a folder with a subfolder per class")
+    examples = []
+    for name, path in find_images(root).files:
+        category, _, rest = name.partition("/")
+        if not rest:
+            raise UserError(
+                f"{setting}={root}: {name} is not in a subfolder, so its class is not known. Give a folder with a "
+                "subfolder per class"
+            )
+        examples.append(Example(name, (), make_file_ref(path, str(path)), category=category))
+    return examples
+
+
+def take_texts_as_classes(examples: Sequence[Example]) -> list[Example]:
+    """Return examples of a table whose class is their text.
+
+    Raises:
+        UserError: if an image has several texts.
+    """
+    labelled = []
+    for example in examples:
+        classes = list(dict.fromkeys(example.texts))  # an image may be in several rows
+        if len(classes) != 1:
+            raise UserError(
+                f"example {example.id} has {len(classes)} classes ({', '.join(classes[:3])}). Give data with one class per "
+                "image"
+            )
+        labelled.append(Example(example.id, (), example.image, category=classes[0]))
+    return labelled
+
+
+def hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
+    """Return training and test examples: `share` of each class is drawn for testing, at least one image of two."""
+    by_class: dict[str, list[int]] = defaultdict(list)
+    for row, example in enumerate(examples):
+        by_class[example.category].append(row)
+    rng = np.random.default_rng(seed)
+    tested: set[int] = set()
+    for rows in by_class.values():
+        num_tested = min(len(rows) - 1, max(1, round(share * len(rows))))  # a class always keeps a training image
+        tested |= {rows[i] for i in rng.permutation(len(rows))[:num_tested]}
+    return (
+        [example for row, example in enumerate(examples) if row not in tested],
+        [example for row, example in enumerate(examples) if row in tested],
+    )

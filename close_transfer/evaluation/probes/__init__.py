@@ -1,0 +1,1 @@
+"""Probes: simple classifiers on the vectors of a frozen encoder, which measure what the vectors contain."""

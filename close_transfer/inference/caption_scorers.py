@@ -1,0 +1,142 @@
+"""Scorers of given captions for images: by an encoder's similarity, or by a captioner's likelihood."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from tqdm import tqdm
+
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
+from close_transfer.config.train import TrainConfig
+from close_transfer.core.errors import UserError
+from close_transfer.data.example_kinds import CAPTIONS
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.encoders import AnyEncoder, load_encoder
+from close_transfer.encoders.embeddings import encode_image_refs, encode_texts
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.loading import check_encoder, load_model
+from close_transfer.tasks import build_task
+
+
+class CaptionScorer(Protocol):
+    """Scorer of captions.
+
+    Attributes:
+        name: name of the system for users.
+        encoder: frozen encoder of the images.
+        tolerance: largest difference of scores that count as equal, because they can come from rounding.
+    """
+
+    name: str
+    encoder: AnyEncoder
+    tolerance: float
+
+    def score(self, images: Sequence[ImageRef], captions: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return the score of each of an image's captions, higher is better.
+
+        Args:
+            images: images; an image may be there several times.
+            captions: captions of each image.
+        """
+
+
+class SimilarityScorer:
+    """Cosine of image and caption, for an encoder of both (CLIP)."""
+
+    tolerance = 1e-6  # rounding of a cosine of float32 vectors
+
+    def __init__(self, clip: ClipConfig, cache: EmbeddingCacheConfig, device: str) -> None:
+        """Load the encoder.
+
+        Raises:
+            UserError: if it cannot encode both texts and images.
+        """
+        if not clip.is_joint:
+            raise UserError(
+                f"clip={clip.kind}: captions are compared with images, and {clip.display_name} does not encode both. Give "
+                "clip=open_clip with clip.features=pooled, or run=FOLDER for a captioner"
+            )
+        self.encoder: AnyEncoder = load_encoder(clip, device)
+        self.name = self.encoder.name
+        self._cache = cache
+
+    def score(self, images: Sequence[ImageRef], captions: Sequence[Sequence[str]]) -> list[list[float]]:
+        image_matrix, row_of = encode_image_refs(self.encoder, images, self._cache)
+        text_matrix, text_rows = encode_texts(self.encoder, [text for group in captions for text in group], self._cache)
+        rows_by_image = np.split(text_rows, np.cumsum([len(group) for group in captions])[:-1])
+        scores = []
+        for image, rows in zip(images, rows_by_image, strict=True):
+            (image_vector,) = image_matrix.gather(np.asarray([row_of[image.key]])).astype(np.float64)
+            text_vectors = text_matrix.gather(rows).astype(np.float64)
+            cosines = text_vectors @ image_vector / np.linalg.norm(text_vectors, axis=1) / np.linalg.norm(image_vector)
+            scores.append(cosines.tolist())
+        return scores
+
+
+class LikelihoodScorer:
+    """Log-likelihood of a caption given the image, summed over tokens with the end token, by a trained captioner.
+
+    Attributes:
+        noise: noise that training added, as results.json has it.
+    """
+
+    tolerance = 1e-3  # nats; rounding of a sum over tokens, which differs with the batch
+
+    def __init__(
+        self,
+        run: Path,
+        trained: TrainConfig,
+        checkpoint: str,
+        base_model: str | None,
+        cache: EmbeddingCacheConfig,
+        batch_size: int,
+        device: str,
+    ) -> None:
+        """Load the run's model and encoder.
+
+        Args:
+            run: folder of the run.
+            trained: its settings.
+            checkpoint: "best" or "last".
+            base_model: see `TransferNetwork.from_pretrained`.
+            cache: cache of the images' vectors.
+            batch_size: images per batch.
+            device: torch device.
+
+        Raises:
+            UserError: if the run does not write captions, or its encoder cannot be loaded.
+        """
+        self._task = build_task(trained.task)
+        if self._task.reads != CAPTIONS:
+            raise UserError(
+                f"run={run}: was trained for task={self._task.name}, which does not write captions. Give a run of "
+                "task=captioning"
+            )
+        if not trained.clip.encodes_images:
+            raise UserError(
+                f"run={run}: was trained on clip={trained.clip.kind}, which cannot encode images. Give a run with another "
+                "encoder"
+            )
+        model, tokenizer = load_model(run, checkpoint, device, base_model)
+        self.encoder: AnyEncoder = load_encoder(trained.clip, device)
+        check_encoder(self.encoder, model)
+        self.name = str(run)
+        self.noise = model.config.noise
+        self._decoder = Decoder(model, tokenizer, Decoding(num_beams=1))
+        self._lowercase = trained.task.lowercase_targets
+        self._cache, self._batch_size = cache, batch_size
+
+    def score(self, images: Sequence[ImageRef], captions: Sequence[Sequence[str]]) -> list[list[float]]:
+        matrix, row_of = encode_image_refs(self.encoder, images, self._cache)
+        examples = [Example(str(number), (), image) for number, image in enumerate(images)]
+        prompts = [example.prompt for example in self._task.prepare_for_testing(examples, "image")]
+        texts = [[text.lower() if self._lowercase else text for text in group] for group in captions]
+        scores: list[list[float]] = []
+        with tqdm(total=len(images), unit="image", desc="scoring") as bar:
+            for start in range(0, len(images), self._batch_size):
+                part = slice(start, start + self._batch_size)
+                rows = np.asarray([row_of[image.key] for image in images[part]])
+                scores += self._decoder.score_texts(matrix.gather(rows), prompts[part], texts[part])
+                bar.update(len(rows))
+        return scores

@@ -1,0 +1,114 @@
+"""probe_encoder.py as a user calls it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer.cli import compose_config
+from close_transfer.config.probe_encoder import ProbeEncoderConfig
+from close_transfer.core.errors import UserError
+from close_transfer.pipelines.probe_encoder import load_classifications, probe_encoder
+from close_transfer.reports.probe_report import describe_probes
+from tests.commands import run_command
+
+QUICK = ["num_bootstrap=20", "attention_pool.steps=3", "few_shot.shots=[1,2]", "output=probes", "device=cpu"]
+
+
+def make_photos(root, num_images=6):
+    for colour in ("red", "green", "blue"):
+        Path(root, colour).mkdir(parents=True)
+        for number in range(num_images):
+            # Of different sizes, because rows with equal images are one scene.
+            Image.new("RGB", (16 + number, 16), colour).save(Path(root, colour, f"{number}.png"))
+    return root
+
+
+def run(*settings):
+    results = probe_encoder(compose_config("probe_encoder", ProbeEncoderConfig, [*QUICK, *settings]))
+    return results, json.loads(Path("probes/results.json").read_text()), Path("probes/report.html").read_text()
+
+
+@pytest.mark.slow
+def test_picturebook_probes_agree_in_file_page_and_terminal():
+    results, written, page = run("data.num_train=120", "data.num_test=40", "targets=[places,counts]")
+    probes = ["majority", "few_shot_1", "few_shot_2", "linear", "attention_pool", "zero_shot"]
+    assert list(written["metrics"]) == [f"{target}/{probe}" for target in ("places", "counts") for probe in probes]
+    assert written["intervals"].keys() == written["metrics"].keys()
+    assert written["metrics"]["places/linear"] > written["metrics"]["places/majority"] + 20
+    assert len(written["tables"]["places"]["seeds"]["few_shot_1"]["by_seed"]) == 3
+    for name in ("places/linear", "counts/zero_shot"):
+        assert f"{written['metrics'][name]:.1f}" in page and f"{written['metrics'][name]:6.1f}" in describe_probes(
+            results
+        )
+    lines = [json.loads(line) for line in Path("probes/predictions.jsonl").read_text().splitlines()]
+    places = [line for line in lines if line["target"] == "places"]
+    assert len(places) == 40
+    right = np.mean([line["linear"] == [line["class"]] for line in places])
+    assert written["metrics"]["places/linear"] == pytest.approx(100 * right)
+    compared = run_command("compare_results", "results=probes", "output=compared")
+    assert compared.status == 0, compared.err
+
+
+def test_a_folder_of_classes_is_probed():
+    folder = make_photos("photos")
+    _, written, page = run(f"images={folder}", "probes=[few_shot,linear]", "few_shot.num_seeds=1")
+    assert written["metrics"]["classes/few_shot_2"] == 100
+    assert written["data"] == "photos" and "classes/few_shot_2" in page
+    assert written["tables"]["classes"] | {"linear_l2": 0} == {
+        "num_classes": 3, "num_training": 15, "num_test": 3, "seeds": {}, "linear_l2": 0,
+    }  # fmt: skip
+
+
+def test_precomputed_vectors_and_an_encoder_without_a_grid_leave_probes_out():
+    Path("rows.csv").write_text("text\n" + "".join(f"{'odd' if n % 2 else 'even'}\n" for n in range(60)))
+    rng = np.random.default_rng(0)
+    np.save("vectors.npy", (rng.standard_normal((60, 4)) + 9 * (np.arange(60) % 2)[:, None]).astype(np.float32))
+    settings = ["data=file", "data.path=rows.csv", "data.val_share=0.3", "clip=precomputed"]
+    _, written, _ = run(*settings, "clip.image_embeddings=vectors.npy")
+    assert written["metrics"]["classes/linear"] == 100
+    assert {name.partition("/")[2] for name in written["metrics"]} == {"majority", "few_shot_1", "few_shot_2", "linear"}
+    assert any("not grids" in note for note in written["notes"])
+    assert any("zero_shot was left out" in note for note in written["notes"])
+
+
+def test_data_without_classes_are_refused():
+    for settings, message in (
+        (["data=coco"], "data=coco has captions and no classes. Use data=picturebook"),
+        (["images=none"], "images=none: there is no such folder"),
+    ):
+        config = compose_config("probe_encoder", ProbeEncoderConfig, settings)
+        with pytest.raises(UserError, match=message):
+            load_classifications(config)
+    make_photos("photos", 1)
+    Image.new("RGB", (8, 8)).save("photos/loose.png")
+    with pytest.raises(UserError, match=r"loose\.png is not in a subfolder"):
+        load_classifications(compose_config("probe_encoder", ProbeEncoderConfig, ["images=photos"]))
+    Path("photos/loose.png").unlink()
+    make_photos("tests", 1)
+    Path("tests/red").rename("tests/pink")
+    with pytest.raises(UserError, match="1 classes of the test images have no training image; the first is pink"):
+        load_classifications(
+            compose_config("probe_encoder", ProbeEncoderConfig, ["images=photos", "test_images=tests"])
+        )
+
+
+@pytest.mark.slow
+def test_a_hugging_face_dataset_is_probed():
+    import datasets
+
+    make_photos("photos")
+    files = sorted(str(path) for path in Path("photos").glob("*/*.png"))
+    names = sorted({Path(file).parent.name for file in files})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    rows = {"image": files, "label": [names.index(Path(file).parent.name) for file in files]}
+    table = datasets.Dataset.from_dict(rows, features=features)
+    datasets.DatasetDict({"train": table, "test": table}).save_to_disk("saved")
+    _, written, _ = run(
+        "data=huggingface", "data.path=saved", "data.text_column=label", "data.image_column=image",
+        "probes=[few_shot,zero_shot]",
+    )  # fmt: skip
+    assert written["metrics"]["classes/few_shot_2"] == 100
+    assert written["tables"]["classes"]["num_test"] == 18
