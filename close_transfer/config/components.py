@@ -158,6 +158,33 @@ class TimmConfig(EncoderSettings):
         return self.model
 
 
+class CaptionerEncoderConfig(EncoderSettings):
+    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; it has no text tower."""
+
+    kind: Literal["captioner"]
+    model: Annotated[str, Names.FILE]
+    features: Features
+    precision: Precision
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("model") in (None, "", "???"):
+            raise ValueError(
+                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py wrote"
+            )
+        return values
+
+    @property
+    def encodes_text(self) -> bool:
+        return False
+
+    @property
+    def display_name(self) -> str:
+        return self.model
+
+
 class PrecomputedConfig(EncoderSettings):
     """Files of vectors that were computed elsewhere; row i belongs to line i of the data file."""
 
@@ -172,7 +199,9 @@ class PrecomputedConfig(EncoderSettings):
         return False
 
 
-ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
+ClipConfig = Annotated[
+    OpenClipConfig | TimmConfig | CaptionerEncoderConfig | PrecomputedConfig, Field(discriminator="kind")
+]
 ENCODER_KINDS: dict[str, type[EncoderSettings]] = {
     get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(ClipConfig)[0])
 }
@@ -204,6 +233,12 @@ class MlpMapperConfig(MapperSettings):
     hidden_dim: Positive | None
 
 
+class IdentityMapperConfig(MapperSettings):
+    """Settings of no mapper at all: the encoder's vectors are the tokens, for a decoder that was trained with it."""
+
+    name: Literal["identity"]
+
+
 class TransformerMapperConfig(MapperSettings):
     """Settings of a transformer over tokens of the vector and learned tokens (ClipCap, CapDec)."""
 
@@ -213,7 +248,9 @@ class TransformerMapperConfig(MapperSettings):
     num_heads: Positive
 
 
-MapperConfig = Annotated[LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig, Field(discriminator="name")]
+MapperConfig = Annotated[
+    LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig | IdentityMapperConfig, Field(discriminator="name")
+]
 
 
 class ScratchLM(StrictModel):
@@ -221,7 +258,7 @@ class ScratchLM(StrictModel):
 
     kind: Literal["scratch"]
     name: str
-    architecture: Literal["t5", "gpt2", "llama"]
+    architecture: Literal["t5", "gpt2", "llama", "captioner"]
     vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
     config: dict[str, Any]  # for transformers' config of the architecture
     learning_rate: AboveZero
