@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from close_transfer.config.adapters import AdapterConfig, NoiseSettings
+from close_transfer.config.adapters import AdapterConfig, AdapterSettings, NoiseSettings
+from close_transfer.config.choices import as_tuple
 from close_transfer.config.components import (
     CaptionerEncoderConfig,
     EmbeddingCacheConfig,
@@ -16,7 +17,7 @@ from close_transfer.config.components import (
 )
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
-from close_transfer.core.roles import Role, Writes
+from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
 
@@ -62,6 +63,8 @@ class TrainCaptionerConfig(StrictModel):
     seed: Annotated[Natural, Role.SEED]
     output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     resume: Annotated[bool, Role.LOCATION]
+    exclude_overlap_with: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple), Names.FILE]
+    exclude_overlap_column: str
     pixel_cache: Annotated[str, Role.LOCATION]
     runs: Annotated[str, Role.LOCATION]
     device: Annotated[str, Role.LOCATION]
@@ -77,6 +80,23 @@ class TrainCaptionerConfig(StrictModel):
     def parallel_share(self) -> float:
         """Return the share of the texts whose tokens are all predicted at once."""
         return {"cappa": self.masked_share, "parallel": 1.0}.get(self.objective, 0.0)
+
+    @property
+    def is_blind(self) -> bool:
+        """Return True if the decoder does not see the image."""
+        return self.objective == "blind"
+
+    @property
+    def decoder_settings(self) -> dict[str, Any]:
+        """Return the settings of the decoder, without its vocabulary."""
+        sizes = self.captioner
+        return {
+            "width": sizes.width,
+            "depth": sizes.decoder_depth,
+            "heads": sizes.heads,
+            "num_positions": sizes.num_positions,
+            "is_blind": self.is_blind,
+        }
 
     @model_validator(mode="after")
     def _check_task(self) -> "TrainCaptionerConfig":
@@ -100,29 +120,24 @@ class TrainCaptionerConfig(StrictModel):
         The frozen encoder of that run is the captioner's own, in the folder `encoder`, and its language model the decoder.
         """
         sizes = self.captioner
-        decoder = {
-            "width": sizes.width,
-            "depth": sizes.decoder_depth,
-            "heads": sizes.heads,
-            "num_positions": sizes.num_positions,
-            "is_blind": self.objective == "blind",
-        }
-        rate = self.train.learning_rate
         return TrainConfig(
             task=self.task,
             data=self.data,
             clip=CaptionerEncoderConfig(
                 kind="captioner", model=str(encoder.absolute()), features="grid", precision="auto", batch_size=256
             ),
-            adapter=AdapterConfig(gaussian=NoiseSettings()),  # without noise; an identity mapper skips it
+            # An identity mapper skips adapters; that of a blind captioner says so to reports.
+            adapter=AdapterConfig(blind=AdapterSettings())
+            if self.is_blind
+            else AdapterConfig(gaussian=NoiseSettings()),
             mapper=IdentityMapperConfig(name="identity", num_tokens=1),
             lm=ScratchLM(
                 kind="scratch",
                 name=f"{sizes.name} decoder, objective={self.objective}",
                 architecture="captioner",
                 vocab_size=sizes.vocab_size,
-                config=decoder,
-                learning_rate=rate,
+                config=self.decoder_settings,
+                learning_rate=self.train.learning_rate,
                 learning_rates={},
                 warmup_steps=self.train.warmup_steps,
             ),
@@ -136,8 +151,8 @@ class TrainCaptionerConfig(StrictModel):
             seed=self.seed,
             output=self.output,
             resume=None,
-            exclude_overlap_with=None,
-            exclude_overlap_column="text",
+            exclude_overlap_with=self.exclude_overlap_with,
+            exclude_overlap_column=self.exclude_overlap_column,
             runs=self.runs,
             device=self.device,
         )

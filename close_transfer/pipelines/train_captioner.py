@@ -30,12 +30,12 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.examples import fingerprint_examples
 from close_transfer.encoders import load_encoder
-from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, VisionSizes, save_encoder
+from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, save_encoder
 from close_transfer.encoders.pixel_cache import load_pixels
 from close_transfer.models.bpe_tokenizer import train_bpe
-from close_transfer.models.captioner import Captioner, CaptionerConfig
+from close_transfer.models.captioner import Captioner, build_captioner_config
 from close_transfer.models.device import pick_device
-from close_transfer.models.language_models import END_TOKEN, LanguageModel, build_from_scratch, reset_generation_config
+from close_transfer.models.language_models import END_TOKEN, LanguageModel, reset_generation_config
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import TextFormat
@@ -106,21 +106,15 @@ def _find_checkpoint(plan: _Plan, run: RunFolder) -> Path | None:
     return last
 
 
-def _build_captioner(
-    config: TrainCaptionerConfig, settings: TrainConfig, tokenizer: PreTrainedTokenizerBase
-) -> Captioner:
+def _build_captioner(config: TrainCaptionerConfig, tokenizer: PreTrainedTokenizerBase) -> Captioner:
     """Build the captioner with random weights, drawn by the seed."""
     torch.manual_seed(config.seed)
-    sizes = config.captioner
-    vision: VisionSizes = {
-        "image_size": sizes.image_size,
-        "patch_size": sizes.patch_size,
-        "width": sizes.width,
-        "depth": sizes.depth,
-        "heads": sizes.heads,
+    special_ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.pad_token_id,
     }
-    decoder = build_from_scratch(settings.lm, tokenizer)  # type: ignore[arg-type]
-    return Captioner(CaptionerConfig(vision=vision, decoder=decoder.config.to_dict()))
+    return Captioner(build_captioner_config(config, len(tokenizer), special_ids))
 
 
 def _load_images(
@@ -170,7 +164,7 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
         if last is None
         else load_saved_tokenizer(last)
     )
-    model = _build_captioner(config, plan.run_settings, tokenizer)
+    model = _build_captioner(config, tokenizer)
     if last is not None:
         load_weights(model, last)
     with accelerator.main_process_first():  # the others read the main process's pixels from the cache

@@ -3,6 +3,7 @@
 Shapes: b images with one text each, *s* pixels per side, l target tokens, v vocabulary.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
+from close_transfer.config.train_captioner import TrainCaptionerConfig
 from close_transfer.encoders.captioner_encoder import VisionSizes, build_vision_transformer, normalize_pixels
 from close_transfer.models.captioner.decoder import CaptionerDecoder, CaptionerDecoderConfig
 
@@ -29,6 +31,27 @@ class CaptionerConfig(PreTrainedConfig):
         # transformers builds an empty one, to see which values differ from it.
         self.vision, self.decoder = vision or {}, decoder or {}
         super().__init__(**kwargs)
+
+
+def build_captioner_config(
+    config: TrainCaptionerConfig, vocab_size: int, special_ids: Mapping[str, int | None]
+) -> CaptionerConfig:
+    """Return the sizes of a captioner.
+
+    Args:
+        config: settings of its training.
+        vocab_size: number of tokens of its tokenizer.
+        special_ids: `pad_token_id`, `eos_token_id` and `decoder_start_token_id`.
+    """
+    sizes = config.captioner
+    vision: VisionSizes = {
+        "image_size": sizes.image_size,
+        "patch_size": sizes.patch_size,
+        "width": sizes.width,
+        "depth": sizes.depth,
+        "heads": sizes.heads,
+    }
+    return CaptionerConfig(vision, {**config.decoder_settings, "vocab_size": vocab_size, **special_ids})
 
 
 class Captioner(PreTrainedModel):
