@@ -24,6 +24,7 @@ NEEDED = {
     "data=file": ["data.path=x.txt"],
     "lm=pretrained": ["lm.name=x"],
     "pretrain_lm": ["text=x.txt", "output=y"],
+    "train_captioner": ["output=y"],
     "predict": ["images=x.png"],
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
     "compare_results": ["results=x"],

@@ -74,6 +74,14 @@ class PretrainLmConfig(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _check_architecture(self) -> "PretrainLmConfig":
+        if self.lm.architecture == "captioner":
+            raise ValueError(
+                "lm.architecture=captioner: this decoder is trained on images with their texts. Use scripts/train_captioner.py"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_depths(self) -> "PretrainLmConfig":
         if self.lm.architecture != "t5":
             return self

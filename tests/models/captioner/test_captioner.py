@@ -5,6 +5,7 @@ import torch
 
 from close_transfer.cli import compose_config
 from close_transfer.config.train_captioner import TrainCaptionerConfig
+from close_transfer.encoders.captioner_encoder import build_vision_transformer
 from close_transfer.models.captioner import Captioner, CaptionerConfig, build_captioner_config
 
 SPECIAL = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
@@ -36,6 +37,7 @@ def count_decoder(width, depth, vocabulary, positions):
     return embeddings + depth * (2 * attention + mlp + 3 * norm) + norm + vocabulary * width
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "vision", "decoder"),
     [
@@ -56,6 +58,11 @@ def test_parameters_follow_from_the_sizes(size, vision, decoder):
 
 def test_the_published_encoder_has_85797120_parameters():
     # patches 590,592; positions 150,528; 12 layers of 7,087,872; last norm 1,536
+    with torch.device("meta"):
+        encoder = build_vision_transformer(
+            {"image_size": 224, "patch_size": 16, "width": 768, "depth": 12, "heads": 12}
+        )
+    assert sum(p.numel() for p in encoder.parameters()) == 85_797_120
     assert count_vision(768, 12, 16, 196) == 590_592 + 150_528 + 12 * 7_087_872 + 1_536 == 85_797_120
 
 

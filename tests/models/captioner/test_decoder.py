@@ -70,12 +70,12 @@ def test_the_mask_is_never_read_in_evaluation(decoder, image, num_beams):
         decoder.embedding.weight[VOCABULARY] = math.nan
     labels = torch.randint(2, VOCABULARY, (2, 6))
     assert decoder(encoder_outputs=image, labels=labels).logits.isfinite().all()
+    parallel = decoder(encoder_outputs=image, labels=labels, is_parallel=torch.tensor([True, True])).logits
+    assert parallel.isnan().all()
     mask = torch.ones(2, 3, dtype=torch.long)
     written = decoder.generate(encoder_outputs=image, attention_mask=mask, max_new_tokens=4, num_beams=num_beams)
     assert (written < VOCABULARY).all()
     assert decoder.head.weight.shape[0] == VOCABULARY  # so it cannot be written, and then read
-    parallel = decoder(encoder_outputs=image, labels=labels, is_parallel=torch.tensor([True, True])).logits
-    assert parallel.isnan().all()
 
 
 def test_greedy_decoding_takes_the_likeliest_next_token(decoder, image):
