@@ -52,7 +52,7 @@ class CaptionerDecoderConfig(PreTrainedConfig):
     ) -> None:
         self.vocab_size, self.width, self.depth, self.heads = vocab_size, width, depth, heads
         self.num_positions, self.is_blind = num_positions, is_blind
-        # Whatever the caller gives, the class is an encoder-decoder without shared weights.
+        # A saved config holds these too; the class is always an encoder-decoder without shared weights.
         kwargs |= {"is_encoder_decoder": True, "tie_word_embeddings": False}
         super().__init__(**kwargs)
 

@@ -1,4 +1,4 @@
-"""What a captioner's decoder reads: tokens before, all places from masks, and the image."""
+"""Reading of a captioner's decoder: earlier tokens, masks, and the image."""
 
 import math
 
