@@ -162,7 +162,7 @@ class CaptionerEncoderConfig(EncoderSettings):
     """Settings of the image encoder of a captioner, which `train_captioner.py` trained; it has no text tower."""
 
     kind: Literal["captioner"]
-    model: Annotated[str, Names.FILE]
+    model: Annotated[str, Names.FILE_OR_HUB]  # a folder; one mark for `clip.model` of every kind
     features: Features
     precision: Precision
     batch_size: Annotated[Positive, Role.THROUGHPUT]

@@ -22,7 +22,7 @@ def is_blind(config: TransferConfig) -> bool:
 
 def _is_trained_with_encoder(config: TransferConfig) -> bool:
     """Return True for a captioner, whose decoder reads the vectors of the encoder that it was trained with."""
-    return MAPPERS[config.mapper["name"]].reads_raw_vectors
+    return config.mapper.get("name") in {name for name, mapper in MAPPERS.items() if mapper.reads_raw_vectors}
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
