@@ -32,6 +32,7 @@ from close_transfer.data.examples import fingerprint_examples
 from close_transfer.encoders import load_encoder
 from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, save_encoder
 from close_transfer.encoders.pixel_cache import load_pixels
+from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import Captioner, build_captioner_config
 from close_transfer.models.device import pick_device
@@ -200,7 +201,7 @@ def _write_run(plan: _Plan, run: RunFolder, model: Captioner, tokenizer: PreTrai
     encoder = load_encoder(settings.clip, "cpu")
     reset_generation_config(model.decoder)
     lm = LanguageModel(model.decoder, tokenizer, TextFormat(tokenizer, "encoder-decoder"), None)
-    network = assemble_network(settings, encoder, lm, None, NoiseScale(0.0, encoder.dim).as_dict(), "T4")
+    network = assemble_network(settings, encoder, lm, None, TrainingNoise(NoiseScale(0.0, encoder.dim)).as_dict(), "T4")
     folder.mkdir(exist_ok=True)
     write_checksums(folder, save_parts(folder, network) + save_parts(folder, tokenizer))
     num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)

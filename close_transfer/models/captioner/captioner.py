@@ -29,7 +29,8 @@ class CaptionerConfig(PreTrainedConfig):
 
     def __init__(self, vision: VisionSizes | None = None, decoder: dict[str, Any] | None = None, **kwargs: Any) -> None:
         # transformers builds an empty one, to see which values differ from it.
-        self.vision, self.decoder = vision or {}, decoder or {}
+        self.vision: VisionSizes | dict[str, int] = vision or {}
+        self.decoder = decoder or {}
         super().__init__(**kwargs)
 
 

@@ -150,10 +150,10 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         )
         return Seq2SeqLMOutput(logits=self.head(hidden))
 
-    def prepare_inputs_for_generation(self, decoder_input_ids: Tensor, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of a step of `generate`: all tokens are read again, because captions are short."""
         kept = {name: kwargs.get(name) for name in ("encoder_outputs", "attention_mask")}
-        return {"decoder_input_ids": decoder_input_ids, **kept}
+        return {"decoder_input_ids": input_ids, **kept}
 
     def _shift_right(self, labels: Tensor) -> Tensor:
         start = self.config.decoder_start_token_id
