@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import CudaGraphs, Precision
-from close_transfer.config.components import ScratchLM
+from close_transfer.config.language_models import ScratchLM
 from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 

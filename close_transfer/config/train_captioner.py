@@ -12,10 +12,10 @@ from close_transfer.config.components import (
     EmbeddingCacheConfig,
     IdentityMapperConfig,
     LoopConfig,
-    ScratchLM,
     TaskConfig,
 )
 from close_transfer.config.data import DataConfig
+from close_transfer.config.language_models import ScratchLM
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel

@@ -21,7 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
+from close_transfer.config.language_models import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
 from close_transfer.core.loading_report import explain_loading_error
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
