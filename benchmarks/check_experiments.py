@@ -23,7 +23,8 @@ from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedModel
 
 from close_transfer.cli import compose_config, options
-from close_transfer.config.components import ClipConfig, LMConfig, PrecomputedConfig, ScratchLM, TimmConfig
+from close_transfer.config.components import ClipConfig, PrecomputedConfig, TimmConfig
+from close_transfer.config.language_models import LMConfig, ScratchLM
 from close_transfer.config.train import TrainConfig
 from close_transfer.encoders.encoder import flatten_grid
 from close_transfer.models.adapters import NoiseSource

@@ -92,6 +92,7 @@ COMMANDS = {
         Command("list_encoders", "List the encoders that can be chosen by name."),
         Command("report_bug", "Print versions, machine and a run's settings for a bug report."),
         Command("pretrain_lm", "Pretrain a small language model on text alone."),
+        Command("train_captioner", "Pretrain an image encoder by captioning."),
         Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in dataset."),
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
         Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),

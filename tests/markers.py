@@ -15,8 +15,16 @@ import pytest
 import close_transfer.pipelines as pipelines
 
 FOLDERS = {"tests/malformed/": "fuzz", "test_kills": "kill"}
-TRAINING = (f"{pipelines.__name__}.train", f"{pipelines.__name__}.pretrain_lm")
-TRAINING_SCRIPTS = ("train_text_only", "train_on_images", "pretrain_lm", "demo", "run_study", "sweep_noise")
+TRAINING = (f"{pipelines.__name__}.train", f"{pipelines.__name__}.pretrain_lm", f"{pipelines.__name__}.train_captioner")
+TRAINING_SCRIPTS = (
+    "train_text_only",
+    "train_on_images",
+    "pretrain_lm",
+    "train_captioner",
+    "demo",
+    "run_study",
+    "sweep_noise",
+)
 
 
 def mark(items: list[pytest.Item]) -> None:

@@ -24,6 +24,8 @@ NEEDED = {
     "data=file": ["data.path=x.txt"],
     "lm=pretrained": ["lm.name=x"],
     "pretrain_lm": ["text=x.txt", "output=y"],
+    "train_captioner": ["output=y"],
+    "clip=captioner": ["clip.model=runs/cappa"],
     "predict": ["images=x.png"],
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
     "compare_results": ["results=x"],
@@ -96,7 +98,8 @@ _ELSEWHERE = ("study", "experiment", "recipe", "grammars", "fragments")
 )
 def test_every_file_of_a_group_composes(path):
     choice = f"{path.parent.name}={path.stem}"
-    composed = compose_config("train", TrainConfig, [choice, *NEEDED.get(choice, [])])
+    command = "train_captioner" if path.parent.name == "captioner" else "train"
+    composed = compose_config(command, COMMANDS[command], [*NEEDED.get(command, []), choice, *NEEDED.get(choice, [])])
     chosen = getattr(composed, path.parent.name)
     if path.parent.name == "adapter":
         assert chosen.names == (path.stem,)

@@ -30,12 +30,6 @@ def _refuse_non_text(value: Any) -> Any:
     return value
 
 
-def _require_model_name(value: Any) -> Any:
-    if value in ("", "???"):
-        raise ValueError("no model is named. Give lm.name=NAME on the hub, or a folder, for which lm=FOLDER is short")
-    return value
-
-
 class TaskConfig(StrictModel):
     """Settings of the task, including the lengths and case of its texts."""
 
@@ -158,6 +152,33 @@ class TimmConfig(EncoderSettings):
         return self.model
 
 
+class CaptionerEncoderConfig(EncoderSettings):
+    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; it has no text tower."""
+
+    kind: Literal["captioner"]
+    model: Annotated[str, Names.FILE_OR_HUB]  # a folder; one mark for `clip.model` of every kind
+    features: Features
+    precision: Precision
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_model(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("model") in (None, "", "???"):
+            raise ValueError(
+                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py wrote"
+            )
+        return values
+
+    @property
+    def encodes_text(self) -> bool:
+        return False
+
+    @property
+    def display_name(self) -> str:
+        return self.model
+
+
 class PrecomputedConfig(EncoderSettings):
     """Files of vectors that were computed elsewhere; row i belongs to line i of the data file."""
 
@@ -172,7 +193,8 @@ class PrecomputedConfig(EncoderSettings):
         return False
 
 
-ClipConfig = Annotated[OpenClipConfig | TimmConfig | PrecomputedConfig, Field(discriminator="kind")]
+_Encoders = OpenClipConfig | TimmConfig | CaptionerEncoderConfig | PrecomputedConfig
+ClipConfig = Annotated[_Encoders, Field(discriminator="kind")]
 ENCODER_KINDS: dict[str, type[EncoderSettings]] = {
     get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(ClipConfig)[0])
 }
@@ -204,6 +226,12 @@ class MlpMapperConfig(MapperSettings):
     hidden_dim: Positive | None
 
 
+class IdentityMapperConfig(MapperSettings):
+    """Settings of no mapper at all: the encoder's vectors are the tokens, for a decoder that was trained with it."""
+
+    name: Literal["identity"]
+
+
 class TransformerMapperConfig(MapperSettings):
     """Settings of a transformer over tokens of the vector and learned tokens (ClipCap, CapDec)."""
 
@@ -213,54 +241,8 @@ class TransformerMapperConfig(MapperSettings):
     num_heads: Positive
 
 
-MapperConfig = Annotated[LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig, Field(discriminator="name")]
-
-
-class ScratchLM(StrictModel):
-    """Settings of a language model that is built from a config and trained from scratch, with its tokenizer."""
-
-    kind: Literal["scratch"]
-    name: str
-    architecture: Literal["t5", "gpt2", "llama"]
-    vocab_size: Annotated[int, Field(ge=300, le=1_000_000)]
-    config: dict[str, Any]  # for transformers' config of the architecture
-    learning_rate: AboveZero
-    learning_rates: dict[LearningRateGroup, AboveZero]
-    warmup_steps: Natural
-
-
-class LoraConfig(StrictModel):
-    """Settings of low-rank updates of a language model's linear layers."""
-
-    rank: Positive
-    alpha: AboveZero
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    layers: tuple[str, ...] | None
-
-
-class PretrainedLM(StrictModel):
-    """Settings of a language model with pretrained weights: a hub name or a local folder."""
-
-    kind: Literal["pretrained"]
-    name: Annotated[str, BeforeValidator(_require_model_name), Names.FILE_OR_HUB]
-    tuning: Literal["full", "lora", "frozen"]
-    lora: LoraConfig
-    dtype: Literal["float32", "bfloat16", "float16"]
-    format: Literal["auto", "plain", "chat"]
-    learning_rate: AboveZero
-    warmup_steps: Natural
-
-    @model_validator(mode="after")
-    def _check_dtype(self) -> "PretrainedLM":
-        if self.tuning == "full" and self.dtype != "float32":
-            raise ValueError(
-                f"lm.dtype={self.dtype}: weights that are trained lose small updates in 16 bits. Leave it out "
-                "(train.precision=bf16 still computes in 16 bits), or give lm.tuning=lora or lm.tuning=frozen"
-            )
-        return self
-
-
-LMConfig = Annotated[ScratchLM | PretrainedLM, Field(discriminator="kind")]
+_Mappers = LinearMapperConfig | MlpMapperConfig | TransformerMapperConfig | IdentityMapperConfig
+MapperConfig = Annotated[_Mappers, Field(discriminator="name")]
 
 
 class LoopConfig(StrictModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import CudaGraphs, Precision
-from close_transfer.config.components import ScratchLM
+from close_transfer.config.language_models import ScratchLM
 from close_transfer.core.roles import Role, Writes
 from close_transfer.core.schema import Natural, OnBadRows, Positive, Share, StrictModel
 
@@ -70,6 +70,14 @@ class PretrainLmConfig(StrictModel):
             allowed = "reconstruct or denoise" if self.lm.architecture == "t5" else "causal"
             raise ValueError(
                 f"objective={self.objective}: lm={self.lm.name} can only be trained by {allowed}. Leave objective out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_architecture(self) -> "PretrainLmConfig":
+        if self.lm.architecture == "captioner":
+            raise ValueError(
+                "lm.architecture=captioner: this decoder is trained on images with their texts. Use scripts/train_captioner.py"
             )
         return self
 

@@ -6,15 +6,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import AutoNoise, NoiseRule, as_tuple
-from close_transfer.config.components import (
-    ClipConfig,
-    EmbeddingCacheConfig,
-    LMConfig,
-    LoopConfig,
-    MapperConfig,
-    TaskConfig,
-)
+from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, LoopConfig, MapperConfig, TaskConfig
 from close_transfer.config.data import DataConfig
+from close_transfer.config.language_models import LMConfig
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 

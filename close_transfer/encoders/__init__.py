@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from close_transfer.config.components import EncoderSettings
+from close_transfer.encoders.captioner_encoder import CaptionerEncoder
 from close_transfer.encoders.encoder import Encoder
 from close_transfer.encoders.open_clip_encoder import OpenClipEncoder
 from close_transfer.encoders.precomputed import PrecomputedEncoder
@@ -13,6 +14,7 @@ from close_transfer.encoders.timm_encoder import TimmEncoder
 ENCODERS: dict[str, Callable[[Any, str], Encoder]] = {
     "open_clip": OpenClipEncoder,
     "timm": TimmEncoder,
+    "captioner": CaptionerEncoder,
 }
 
 # Precomputed vectors cannot encode anything new; their rows are looked up instead.

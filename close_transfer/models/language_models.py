@@ -21,11 +21,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from close_transfer.config.components import LMConfig, PretrainedLM, ScratchLM
+from close_transfer.config.language_models import LMConfig, PretrainedLM, ScratchLM
 from close_transfer.core.errors import UserError
 from close_transfer.core.loading_report import explain_loading_error
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.captioner import decoder as captioner_decoder  # noqa: F401  # registers its architecture
 from close_transfer.models.pretrained import load_pretrained_model, load_tokenizer
 from close_transfer.models.prompt_format import Format, TextFormat
 from close_transfer.models.saved_config import SavedBaseModel
@@ -63,7 +64,7 @@ def build_from_scratch(config: ScratchLM, tokenizer: PreTrainedTokenizerBase) ->
         "eos_token_id": tokenizer.eos_token_id,
     }
     try:
-        if config.architecture == "t5":
+        if config.architecture in ("t5", "captioner"):
             settings["decoder_start_token_id"] = tokenizer.pad_token_id
         else:
             settings["bos_token_id"] = tokenizer.bos_token_id

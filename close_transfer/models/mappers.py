@@ -6,7 +6,7 @@ h width of the language model.
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -41,10 +41,12 @@ class Mapper(nn.Module, ABC):
     Attributes:
         tokens_per_vector: number of tokens per vector.
         more_tokens: number of tokens in addition, for any number of vectors.
+        reads_raw_vectors: True if it reads the encoder's vectors themselves, without adapters and at their own length.
     """
 
     tokens_per_vector: int
     more_tokens: int = 0
+    reads_raw_vectors: ClassVar[bool] = False
 
     @abstractmethod
     def forward(self, vectors: Float[Tensor, "b *k d"]) -> Float[Tensor, "b t h"]:
@@ -127,6 +129,29 @@ class TransformerMapper(Mapper):
         return self.transformer(inputs)[:, tokens.shape[1] :]
 
 
+class IdentityMapper(Mapper):
+    """No mapping: the encoder's vectors are the tokens, at their own length, because the decoder was trained on them."""
+
+    reads_raw_vectors = True
+    tokens_per_vector = 1
+
+    def __init__(self, vector_dim: int, token_dim: int, num_tokens: int) -> None:
+        """Check the widths.
+
+        Raises:
+            UserError: if the vectors are not as wide as the tokens, or more than one token per vector is asked for.
+        """
+        super().__init__()
+        if vector_dim != token_dim or num_tokens != 1:
+            raise UserError(
+                f"mapper=identity: {num_tokens} tokens of width {token_dim} cannot be made from a vector of width "
+                f"{vector_dim}. Give mapper=linear"
+            )
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return _split_into_tokens(vectors, vectors.shape[-1])
+
+
 def _split_into_tokens(outputs: Float[Tensor, "b *k n"], token_dim: int) -> Float[Tensor, "b t h"]:
     return outputs.flatten(1).unflatten(-1, (-1, token_dim))
 
@@ -135,6 +160,7 @@ MAPPERS: dict[str, type[Mapper]] = {
     "linear": LinearMapper,
     "mlp": MlpMapper,
     "transformer": TransformerMapper,
+    "identity": IdentityMapper,
 }
 
 

@@ -141,7 +141,7 @@ class TransferNetwork(PreTrainedModel):
         noise: NoiseSource | None = None,
     ) -> Context:
         """Return the language model's context: the vector's tokens and the prompt, in the model's text format."""
-        adapted = self.adapter(vectors, input_modality, noise)
+        adapted = vectors if self.mapper.reads_raw_vectors else self.adapter(vectors, input_modality, noise)
         embeddings = self.lm.get_input_embeddings()
         prefix = self.mapper(adapted if self.text_memory is None else self.text_memory(adapted)).to(
             embeddings.weight.dtype

@@ -1,11 +1,13 @@
-"""Saving of models and tokenizers as `save_pretrained` does, with files that appear complete or not at all."""
+"""Saving of models and tokenizers as `save_pretrained` does, complete or not at all, and loading of their weights."""
 
 import tempfile
 from pathlib import Path
 
+from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import follow_umask, report_write_errors, sync
+from close_transfer.encoders.weight_files import check_shapes
 
 
 def save_parts(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) -> list[str]:
@@ -25,3 +27,13 @@ def save_parts(folder: Path, part: PreTrainedModel | PreTrainedTokenizerBase) ->
             path.replace(folder / path.name)
         sync(folder)
     return [path.name for path in paths]
+
+
+def load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
+    """Load a checkpoint's weights into a model of the same settings; tied weights are saved once.
+
+    Raises:
+        UserError: if the file is damaged, or holds other tensors than the model.
+    """
+    check_shapes(model.state_dict(keep_vars=True), checkpoint / "model.safetensors")
+    model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)

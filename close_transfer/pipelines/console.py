@@ -124,11 +124,11 @@ def describe_training(config: TrainConfig, folder: Path, outcome: Outcome, scrip
     return (
         f"trained {state.step:,} steps in {state.seconds:.0f} s, best validation loss {state.best_loss:.3f} at step {state.best_step:,}\n"
         f"run:  {folder}\n"
-        f"{_suggest_next_command(config, folder)}"
+        f"{describe_next_command(config, folder)}"
     )
 
 
-def _suggest_next_command(config: TrainConfig, folder: Path) -> str:
+def describe_next_command(config: TrainConfig, folder: Path) -> str:
     """Return the command that evaluates the run, on images if there are any, with notes on what it needs."""
     data, split = config.data, config.data.find_evaluation_split()
     given = [f"task={config.task.name}", f"run={folder}"]

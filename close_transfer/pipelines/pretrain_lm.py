@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
-from safetensors.torch import load_file
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from close_transfer.config.components import LoopConfig
@@ -33,13 +32,12 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.readers.texts import Corpus, read_corpus
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.text_normalization import normalize_text
-from close_transfer.encoders.weight_files import check_shapes
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.device import pick_device
 from close_transfer.models.language_models import END_TOKEN, build_from_scratch
 from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import truncate_ids
-from close_transfer.models.saving import save_parts
+from close_transfer.models.saving import load_weights, save_parts
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.pretraining_objective import (
@@ -203,16 +201,6 @@ def _build_objective(
     return PretrainingObjective(texts, held_out, SpanCorruptionCollator(corruptor, padding), config)
 
 
-def _load_weights(model: PreTrainedModel, checkpoint: Path) -> None:
-    """Load a checkpoint's weights into a model of the same settings; tied weights are saved once.
-
-    Raises:
-        UserError: if the file is damaged, or holds other tensors than the model.
-    """
-    check_shapes(model.state_dict(keep_vars=True), checkpoint / "model.safetensors")
-    model.load_state_dict(load_file(checkpoint / "model.safetensors"), strict=False)
-
-
 def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelerator: Accelerator) -> PretrainOutcome:
     folder = run.path
     text_fingerprint = fingerprint(corpus.texts)
@@ -235,7 +223,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
     model = build_from_scratch(config.lm, tokenizer)
     _check_positions(config, model)
     if last is not None:
-        _load_weights(model, last)
+        load_weights(model, last)
     objective, loop = _build_objective(config, tokenizer, texts, held_out), _build_loop_config(config)
     trainer = Trainer(
         model,

@@ -8,6 +8,7 @@ from close_transfer.config.choices import WORDS_BY_DATA_REGIME
 from close_transfer.config.components import find_encoder_class
 from close_transfer.core.markdown import Markdown, escape_text, format_code, format_code_block, format_table
 from close_transfer.models.adapters import ADAPTERS
+from close_transfer.models.mappers import MAPPERS
 from close_transfer.models.network import TransferConfig
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports.redaction import redact_name
@@ -17,6 +18,11 @@ from close_transfer.tasks import get_task
 def is_blind(config: TransferConfig) -> bool:
     """Return True if zeros replace the encoder's vectors, in training and in use."""
     return any(ADAPTERS[step["name"]].is_blind for step in config.adapter)
+
+
+def _is_trained_with_encoder(config: TransferConfig) -> bool:
+    """Return True for a captioner, whose decoder reads the vectors of the encoder that it was trained with."""
+    return config.mapper.get("name") in {name for name, mapper in MAPPERS.items() if mapper.reads_raw_vectors}
 
 
 def is_trained_on_images(config: TransferConfig, about: Mapping[str, Any]) -> bool:
@@ -38,9 +44,10 @@ def write_card_text(config: TransferConfig, about: Mapping[str, Any], name: str,
         **_build_task_lines(config, settings),
         **_build_data_lines(facts, settings),
         "data regime": f"{config.data_regime}: {WORDS_BY_DATA_REGIME[config.data_regime].card}",
-        "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} dimensions, frozen",
+        "encoder": f"{redact_name(config.encoder['name'])}, {config.encoder['dim']} dimensions, "
+        f"{'trained with the decoder' if _is_trained_with_encoder(config) else 'frozen'}",
         "noise": str(NoiseScale(config.noise["std"], config.encoder["dim"])),
-        "adapter": " → ".join(step["name"] for step in config.adapter),
+        "adapter": "none" if _is_trained_with_encoder(config) else " → ".join(step["name"] for step in config.adapter),
         "language model": _describe_language_model(config, settings),
         "licence": licence or "not chosen; the licences of the encoder, the language model and the data apply",
     }
@@ -79,6 +86,11 @@ def _write_first_sentence(config: TransferConfig, about: Mapping[str, Any]) -> s
         return (
             f"This is a blind baseline: without seeing the image, it {ability}. Zeros replace the vectors of {encoder}, in "
             "training and in use, so its scores show what is possible without the encoder."
+        )
+    if _is_trained_with_encoder(config):
+        return (
+            f"This model {ability}. Its image encoder, {encoder}, and its decoder were trained together on images with "
+            "their texts, and not on text alone."
         )
     if is_trained_on_images(config, about):
         return (

@@ -9,7 +9,7 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.encoders import AnyEncoder
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.models.adapters import Statistics
-from close_transfer.models.language_models import build_language_model
+from close_transfer.models.language_models import LanguageModel, build_language_model
 from close_transfer.models.lm_wrappers import check_positions
 from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.pretrained import load_saved_tokenizer
@@ -44,6 +44,20 @@ def build_network(
         UserError: if the language model cannot be built or loaded.
     """
     lm = build_language_model(config.lm, texts)
+    network = assemble_network(config, encoder, lm, statistics, noise, data_regime, statistics_summary)
+    return network, lm.tokenizer
+
+
+def assemble_network(
+    config: TrainConfig,
+    encoder: AnyEncoder,
+    lm: LanguageModel,
+    statistics: Statistics | None,
+    noise: SavedNoise,
+    data_regime: str,
+    statistics_summary: SavedStatistics | None = None,
+) -> TransferNetwork:
+    """Return a network with this language model; arguments as of `build_network`."""
     network_config = TransferConfig(
         encoder={
             "name": encoder.name,
@@ -62,7 +76,7 @@ def build_network(
     )
     network = TransferNetwork(network_config, lm.model, statistics)
     network.config.data_regime = max(data_regime, network.adapter.data_regime)
-    return network, lm.tokenizer
+    return network
 
 
 def load_last_network(folder: RunFolder) -> tuple[TransferNetwork, PreTrainedTokenizerBase]:

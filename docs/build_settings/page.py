@@ -25,6 +25,7 @@ GROUPS = {
     ),
     "mapper": ("train", "The network from an embedding to tokens of the language model."),
     "lm": ("train", "The language model."),
+    "captioner": ("train_captioner", "Sizes of a captioner, and the training that fits them."),
     "recipe": (
         "synthesize_captions",
         "A style of synthetic text; docs/synthetic_text.md explains how to write a recipe.",
@@ -33,7 +34,7 @@ GROUPS = {
     "study": ("run_study", "The systems that a study compares."),
 }
 # Settings that identify the option of a group; the option sets them.
-_CHOSEN = ("task.name", "data.name", "mapper.name", "clip.kind", "lm.kind")
+_CHOSEN = ("task.name", "data.name", "mapper.name", "clip.kind", "lm.kind", "captioner.name")
 _NO_TABLE = ("experiment", "study")  # their files set what the tables of the commands explain
 
 BAR = "&#124;"

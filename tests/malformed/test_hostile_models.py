@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from close_transfer import TransferModel
-from close_transfer.config.components import PretrainedLM
+from close_transfer.config.language_models import PretrainedLM
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.build import load_encoder
 from close_transfer.encoders.open_clip_loading import PICTUREBOOK_FOLDER

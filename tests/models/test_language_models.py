@@ -10,7 +10,7 @@ from tokenizers import AddedToken
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, LlamaForCausalLM
 
-from close_transfer.config.components import LoraConfig, PretrainedLM
+from close_transfer.config.language_models import LoraConfig, PretrainedLM
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.inference.decoding import Decoder, Decoding

@@ -1,0 +1,202 @@
+"""Frozen image encoder that was pretrained by captioning (Cap and CapPa, arXiv 2306.07915), without a text tower.
+
+The network is timm's vision transformer, shaped as in big_vision: learned positions, norms before the layers, no class
+token, a norm at the end. A folder holds it as encoder.json (its sizes) and model.safetensors.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from pydantic import TypeAdapter, ValidationError
+from safetensors.torch import load_file, save_file
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
+
+from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.core.arrays import Float32Array
+from close_transfer.core.atomic_files import (
+    atomic_path,
+    damaged_file_error,
+    fingerprint,
+    read_json,
+    report_write_errors,
+    write_json,
+)
+from close_transfer.core.checksums import check_checksums, write_checksums
+from close_transfer.core.errors import UserError
+from close_transfer.core.schema import Positive, describe_first_problem
+from close_transfer.core.weight_headers import read_header
+from close_transfer.data.image_preparation import ImageOpener
+from close_transfer.encoders.encoder import ImageGroup, build_no_text_tower_error, encode_image_groups
+from close_transfer.encoders.image_reading import ImageReader, NumWorkers
+from close_transfer.encoders.out_of_memory import explain_too_many_images
+from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
+from close_transfer.encoders.weight_files import check_shapes, limit_parameters
+from close_transfer.encoders.weights_fingerprint import fingerprint_weights
+
+ENCODER_FOLDER = "encoder"  # name of the encoder's folder in the folder of a captioner
+_SIZES, _WEIGHTS = "encoder.json", "model.safetensors"
+PREPROCESSING = "scaled to a square, bicubic, -1 to 1"  # name of the preprocessing, for the keys of caches
+
+
+class VisionSizes(TypedDict):
+    """Sizes of the vision transformer: pixels per side of an image and of a patch, width, number of layers and heads."""
+
+    image_size: Positive
+    patch_size: Positive
+    width: Positive
+    depth: Positive
+    heads: Positive
+
+
+def build_vision_transformer(sizes: VisionSizes) -> VisionTransformer:
+    """Build the network with weights from PyTorch's global generator; its MLPs are four times as wide as its tokens.
+
+    `forward_features` returns the normed tokens, shape (b, k, d), and calling it their mean, shape (b, d).
+    """
+    model = VisionTransformer(
+        img_size=sizes["image_size"],
+        patch_size=sizes["patch_size"],
+        embed_dim=sizes["width"],
+        depth=sizes["depth"],
+        num_heads=sizes["heads"],
+        num_classes=0,
+        class_token=False,
+        global_pool="avg",
+        fc_norm=False,  # the mean is of the normed tokens, which a decoder reads too
+        weight_init="jax",
+    )
+    assert isinstance(model.pos_embed, Tensor)
+    torch.nn.init.normal_(model.pos_embed, std=sizes["width"] ** -0.5)  # as big_vision; timm draws smaller ones
+    return model
+
+
+def scale_to_pixels(image: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Return an image scaled to a square, shape (size, size, 3)."""
+    return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC))
+
+
+def normalize_pixels(pixels: Tensor) -> Tensor:
+    """Return 8-bit pixels, shape (b, size, size, 3), as input of the network: shape (b, 3, size, size), from -1 to 1."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def save_encoder(folder: Path, model: VisionTransformer, sizes: VisionSizes) -> None:
+    """Write a network to a folder that `clip=captioner clip.model=FOLDER` loads.
+
+    Raises:
+        WriteError: if the folder cannot be written.
+    """
+    with report_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+        with atomic_path(folder / _WEIGHTS) as temporary:
+            save_file(weights, temporary)
+    write_json(folder / _SIZES, dict(sizes))
+    write_checksums(folder, (_SIZES, _WEIGHTS))
+
+
+def _find_folder(name: str) -> Path:
+    """Return the folder of the encoder, from its own name or that of its captioner's folder."""
+    folder = Path(name)
+    if (folder / ENCODER_FOLDER / _SIZES).is_file():
+        return folder / ENCODER_FOLDER
+    if not (folder / _SIZES).is_file():
+        raise UserError(
+            f"clip.model={name}: there is no captioner. Give the folder that scripts/train_captioner.py wrote"
+        )
+    return folder
+
+
+def _read_sizes(folder: Path) -> VisionSizes:
+    try:
+        return TypeAdapter(VisionSizes).validate_python(read_json(folder / _SIZES), strict=True)
+    except ValidationError as error:
+        raise damaged_file_error(folder / _SIZES, describe_first_problem(error)) from None
+
+
+def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
+    """Load the weights, after a check that they are exactly those of the network that the sizes describe."""
+    weights, described = folder / _WEIGHTS, str(folder / _SIZES)
+    try:
+        with limit_parameters(lambda: len(read_header(weights)), described), torch.device("meta"):
+            expected = build_vision_transformer(sizes).state_dict(keep_vars=True)
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, if the sizes do not fit together
+        raise damaged_file_error(folder / _SIZES, str(error)) from error
+    check_shapes(expected, weights)
+    with torch.device("meta"):
+        model = build_vision_transformer(sizes)
+    model.load_state_dict(load_file(weights), assign=True)
+    return model
+
+
+class CaptionerEncoder:
+    """Frozen encoder that returns the mean of an image's tokens, or the grid of them, which a captioner's decoder reads."""
+
+    text_key = ""
+
+    def __init__(self, config: CaptionerEncoderConfig, device: str = "cpu") -> None:
+        """Load the network.
+
+        Raises:
+            UserError: if there is no such folder, or it is damaged.
+        """
+        folder = _find_folder(config.model)
+        check_checksums(folder, (_SIZES, _WEIGHTS))
+        sizes = _read_sizes(folder)
+        model = _load(folder, sizes)
+        self._model = model.to(device).eval().requires_grad_(False)
+        self._device = device
+        self._reader = ImageReader(partial(scale_to_pixels, size=sizes["image_size"]), config.batch_size, device)
+        self.precision = resolve_precision(config.precision, device)
+        self._is_grid = config.features == "grid"
+        owner = folder.resolve().parent if folder.name == ENCODER_FOLDER else folder
+        self.name = f"captioner {owner.name}" + (", grid" if self._is_grid else "")
+        self.dim = sizes["width"]
+        self.fingerprint = fingerprint_weights(model)
+        key: list[Any] = [self.fingerprint, PREPROCESSING, config.features, *list_key_parts(self.precision)]
+        self.image_key = fingerprint(key)
+
+    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)
+
+    def encode_text_groups(self, groups: Iterable[Sequence[str]]) -> Iterator[Float32Array]:
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)
+
+    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
+        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
+        (group,) = self.encode_image_groups([[image.copy for image in images]])
+        return group.vectors
+
+    def encode_image_groups(
+        self,
+        groups: Iterable[Sequence[ImageOpener]],
+        num_workers: NumWorkers = 0,
+        num_images: int | None = None,
+        skip_unreadable: bool = False,
+    ) -> Iterator[ImageGroup]:
+        """Yield the raw vectors of each group of images; the next images are read meanwhile."""
+        parts = self._reader.read(groups, num_workers, num_images)
+        return encode_image_groups(parts, self._reader, self._encode, skip_unreadable)
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """Raise `UserError`, because there is no text tower."""
+        raise build_no_text_tower_error(self.name)
+
+    @explain_too_many_images
+    @torch.inference_mode()
+    def _encode(self, pixels: Tensor) -> Tensor:
+        with cast_products(self.precision, self._device):
+            tokens = self._model.forward_features(normalize_pixels(pixels))
+        return tokens if self._is_grid else tokens.mean(dim=1)

@@ -1,0 +1,165 @@
+"""Decoder of a captioner: a transformer that reads an image's tokens by cross-attention (Cap, CapPa, arXiv 2306.07915).
+
+As in big_vision: norms before the layers, no biases, no dropout, learned positions, token embeddings of standard
+deviation 1, and an output layer that shares no weights and starts at zero. A layer is PyTorch's own.
+
+For transformers it is an encoder-decoder whose encoder returns its input, so `generate` decodes it.
+
+Shapes: t targets, k tokens of an image, h width, l target tokens, v vocabulary.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
+
+_IGNORED = -100  # label of a padded token, as `lm_wrappers.IGNORED`
+_MLP_RATIO = 4  # width of the MLP in units of the width, as in every published vision transformer
+
+
+class CaptionerDecoderConfig(PreTrainedConfig):
+    """Sizes of a decoder.
+
+    Attributes:
+        vocab_size: number of tokens that it writes; it reads one more, the mask.
+        width: width of its tokens, and of the image's.
+        depth: number of layers.
+        heads: number of attention heads of a layer.
+        num_positions: largest number of tokens of a text, with the end token.
+        is_blind: True if it does not see the image, as a control.
+    """
+
+    model_type = "captioner"
+    attribute_map = {  # noqa: RUF012  # transformers reads it from the class
+        "hidden_size": "width",
+        "num_hidden_layers": "depth",
+        "num_attention_heads": "heads",
+        "max_position_embeddings": "num_positions",
+    }
+
+    def __init__(
+        self,
+        vocab_size: int = 32_000,
+        width: int = 768,
+        depth: int = 6,
+        heads: int = 12,
+        num_positions: int = 64,
+        is_blind: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        self.vocab_size, self.width, self.depth, self.heads = vocab_size, width, depth, heads
+        self.num_positions, self.is_blind = num_positions, is_blind
+        # A saved config holds these too; the class is always an encoder-decoder without shared weights.
+        kwargs |= {"is_encoder_decoder": True, "tie_word_embeddings": False}
+        super().__init__(**kwargs)
+
+
+class _Reader(nn.Module):
+    """Stand-in for an encoder: returns its input, because the image encoder's tokens are read as they are."""
+
+    def forward(self, inputs_embeds: Tensor, **ignored: Any) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=inputs_embeds)
+
+
+class CaptionerDecoder(PreTrainedModel, GenerationMixin):
+    """Decoder that writes token after token, or in training all tokens at once from masks (parallel prediction)."""
+
+    config_class = CaptionerDecoderConfig
+    base_model_prefix = ""
+    main_input_name = "decoder_input_ids"
+
+    def __init__(self, config: CaptionerDecoderConfig) -> None:
+        super().__init__(config)
+        width = config.width
+        self.embedding = nn.Embedding(config.vocab_size + 1, width)  # the last row is the mask; std 1 is the default
+        self.positions = nn.Parameter(torch.empty(config.num_positions, width))
+        nn.init.normal_(self.positions, std=width**-0.5)
+        layer = nn.TransformerDecoderLayer(
+            width,
+            config.heads,
+            _MLP_RATIO * width,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+            bias=False,
+        )
+        self.layers = nn.TransformerDecoder(layer, config.depth, nn.LayerNorm(width, bias=False))
+        for name, weight in self.layers.named_parameters():
+            if weight.ndim == 2:  # each layer is a copy of one, so all are drawn again
+                for projection in weight.chunk(3) if name.endswith("in_proj_weight") else [weight]:
+                    nn.init.xavier_uniform_(projection)
+        self.head = nn.Linear(width, config.vocab_size, bias=False)
+        nn.init.zeros_(self.head.weight)
+        self._reader = _Reader()
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Do nothing; the constructor initialises all weights."""
+
+    def get_encoder(self, *args: Any, **kwargs: Any) -> nn.Module:
+        """Return the stand-in for an encoder."""
+        return self._reader
+
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the embeddings of the tokens."""
+        return self.embedding
+
+    def forward(
+        self,
+        encoder_outputs: Any = None,
+        attention_mask: Int[Tensor, "t k"] | None = None,
+        decoder_input_ids: Int[Tensor, "t l"] | None = None,
+        labels: Int[Tensor, "t l"] | None = None,
+        is_parallel: Bool[Tensor, " t"] | None = None,
+        **ignored: Any,
+    ) -> Seq2SeqLMOutput:
+        """Return the logits of every target token, shape (t, l, v).
+
+        Args:
+            encoder_outputs: `last_hidden_state` with the image's tokens, shape (t, k, h).
+            attention_mask: 1 for a token of the image; None: all are.
+            decoder_input_ids: tokens to read; None: the labels, each one place later, after the start token.
+            labels: tokens to write, -100 for padding.
+            is_parallel: True for texts whose tokens are all predicted at once, in training: every token that is read is
+                the mask, and each place attends to all. None: each token follows from those before it.
+        """
+        if decoder_input_ids is None:
+            assert labels is not None
+            decoder_input_ids = self._shift_right(labels)
+        if is_parallel is not None:
+            mask_id = self.config.vocab_size
+            decoder_input_ids = decoder_input_ids.masked_fill(is_parallel[:, None], mask_id)
+        length = decoder_input_ids.shape[1]
+        hidden = self.embedding(decoder_input_ids) + self.positions[:length]
+        is_hidden = torch.ones(length, length, dtype=torch.bool, device=hidden.device).triu(1)
+        if is_parallel is not None:
+            is_hidden = (is_hidden & ~is_parallel[:, None, None]).repeat_interleave(self.config.heads, dim=0)
+        memory = encoder_outputs[0].to(hidden.dtype)
+        if self.config.is_blind:
+            memory, attention_mask = torch.zeros_like(memory[:, :1]), None
+        hidden = self.layers(
+            hidden,
+            memory,
+            tgt_mask=is_hidden,
+            tgt_is_causal=is_parallel is None,
+            memory_key_padding_mask=None if attention_mask is None else attention_mask == 0,
+        )
+        return Seq2SeqLMOutput(logits=self.head(hidden))
+
+    def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the arguments of a step of `generate`: all tokens are read again, because captions are short."""
+        kept = {name: kwargs.get(name) for name in ("encoder_outputs", "attention_mask")}
+        return {"decoder_input_ids": input_ids, **kept}
+
+    def _shift_right(self, labels: Tensor) -> Tensor:
+        start = self.config.decoder_start_token_id
+        shifted = nn.functional.pad(labels[:, :-1], (1, 0), value=start)
+        return shifted.masked_fill(shifted == _IGNORED, self.config.pad_token_id)
+
+
+AutoConfig.register(CaptionerDecoderConfig.model_type, CaptionerDecoderConfig)
+AutoModelForSeq2SeqLM.register(CaptionerDecoderConfig, CaptionerDecoder)

@@ -1,0 +1,258 @@
+"""train_captioner.py: pretrain an image encoder by captioning (Cap and CapPa, arXiv 2306.07915).
+
+The folder that it writes is a run, which other commands take as run=FOLDER, and holds the encoder for clip=captioner:
+
+    encoder/           the image encoder
+    model/             the decoder, as a run's checkpoint; `best` and `last` point to it
+    config.yaml        settings of a run on the encoder's grid of vectors
+    captioner.json     settings, counts and losses of the pretraining; written last
+    training.jsonl     loss and learning rate by step
+    checkpoints/       states of an interrupted training; removed when it is finished
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, PartialState
+from transformers import PreTrainedTokenizerBase
+
+from close_transfer.config.train import TrainConfig
+from close_transfer.config.train_captioner import TrainCaptionerConfig
+from close_transfer.core.atomic_files import WriteError, fingerprint, read_fields, replace_link, write_json
+from close_transfer.core.checksums import write_checksums
+from close_transfer.core.console import show
+from close_transfer.core.errors import UserError
+from close_transfer.core.roles import Role, drop_settings
+from close_transfer.data.examples import fingerprint_examples
+from close_transfer.encoders import load_encoder
+from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, save_encoder
+from close_transfer.encoders.pixel_cache import load_pixels
+from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.captioner import Captioner, build_captioner_config
+from close_transfer.models.device import pick_device
+from close_transfer.models.language_models import END_TOKEN, LanguageModel, reset_generation_config
+from close_transfer.models.noise_scale import NoiseScale
+from close_transfer.models.pretrained import load_saved_tokenizer
+from close_transfer.models.prompt_format import TextFormat
+from close_transfer.models.saving import load_weights, save_parts
+from close_transfer.pipelines.console import describe_next_command
+from close_transfer.tasks import PreparedExamples
+from close_transfer.training.accelerator import build_accelerator
+from close_transfer.training.build_network import assemble_network
+from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective, CaptionerState
+from close_transfer.training.ragged import Ragged
+from close_transfer.training.run_folder import RunFolder, read_state
+from close_transfer.training.runs import start_run
+from close_transfer.training.train_step import NonFiniteError
+from close_transfer.training.trainer import Outcome, Trainer, count_steps
+from close_transfer.training.training_data import TrainingData, collect_facts, load_training_data
+
+_SUMMARY, _MODEL = "captioner.json", "model"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Settings of the pretraining, those of the run that it becomes, and the fingerprint that a resumed one must share."""
+
+    config: TrainCaptionerConfig
+    run_settings: TrainConfig
+    data: TrainingData
+    identity: str
+
+
+def _check_output(config: TrainCaptionerConfig) -> Path:
+    folder = Path(config.output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"output={folder} is a file. Give the path of a folder")
+    if not config.resume:
+        if any((folder / name).exists() for name in (_SUMMARY, "last", "config.yaml", "config.json")):
+            raise UserError(
+                f"output={folder} holds a model already. Give another folder, or continue an interrupted training "
+                "with resume=true"
+            )
+        return folder
+    if not folder.is_dir():
+        raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
+    if (folder / _SUMMARY).is_file() and not read_fields(folder / _SUMMARY, {"stopped_early": bool})["stopped_early"]:
+        raise UserError(
+            f"resume=true: the training in {folder} is finished. Use it with run={folder}, or give another output="
+        )
+    return folder
+
+
+def _prepare(config: TrainCaptionerConfig, folder: Path) -> _Plan:
+    run_settings = config.build_run_settings(folder / ENCODER_FOLDER)
+    data = load_training_data(run_settings, "image")
+    deciding = drop_settings(TrainCaptionerConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
+    examples = [fingerprint_examples(part.examples) for part in (data.training, data.validation)]
+    return _Plan(config, run_settings, data, fingerprint([json.dumps(deciding, sort_keys=True), *examples]))
+
+
+def _find_checkpoint(plan: _Plan, run: RunFolder) -> Path | None:
+    """Return the checkpoint to continue from; None for a new training, or one that was killed before its first checkpoint."""
+    if not (plan.config.resume and run.has_checkpoint):
+        return None
+    last = run.find_intact_checkpoint("last")
+    if read_state(last, CaptionerState).identity != plan.identity:
+        raise UserError(
+            f"resume=true: the training in {run.path} was started with other settings or data. Give the same ones, or "
+            "another output="
+        )
+    return last
+
+
+def _build_captioner(config: TrainCaptionerConfig, tokenizer: PreTrainedTokenizerBase) -> Captioner:
+    """Build the captioner with random weights, drawn by the seed."""
+    torch.manual_seed(config.seed)
+    special_ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+    }
+    return Captioner(build_captioner_config(config, len(tokenizer), special_ids))
+
+
+def _load_images(
+    config: TrainCaptionerConfig, prepared: PreparedExamples, tokenizer: PreTrainedTokenizerBase
+) -> CaptionedImages:
+    """Return texts as token ids, one per example and target, with the pixels of their images."""
+    pairs = [(example, target) for example in prepared.examples for target in example.targets]
+    images = {example.image.key: example.image for example, _ in pairs if example.image is not None}
+    pixels = load_pixels(list(images.values()), config.captioner.image_size, Path(config.pixel_cache))
+    row_of = {key: row for row, key in enumerate(images)}
+    targets = [target.lower() if config.task.lowercase_targets else target for _, target in pairs]
+    text_format = TextFormat(tokenizer, "encoder-decoder")
+    encoded = text_format.encode_targets(targets, config.task.max_target_tokens, [""] * len(targets))
+    return CaptionedImages(
+        [example.id for example, _ in pairs],
+        Ragged.from_rows([ids for ids, _ in encoded]),
+        np.array([row_of[example.image.key] for example, _ in pairs if example.image is not None]),
+        pixels,
+    )
+
+
+def train_captioner(config: TrainCaptionerConfig) -> tuple[Path, Outcome]:
+    """Train a captioner, and write it as a run with its encoder.
+
+    Raises:
+        UserError: if data, settings or the output folder cannot be used, or if a loss is not finite.
+        WriteError: if the disk is full; the last saved state is intact.
+    """
+    folder = _check_output(config)
+    accelerator = build_accelerator(pick_device(config.device), config.train.precision, config.train.cuda_graphs)
+    plan = _prepare(config, folder)
+    run = RunFolder(folder)
+    with run.lock_for_all_processes(accelerator):
+        try:
+            return folder, _train(plan, run, accelerator)
+        except WriteError as error:
+            raise error.with_next_step("continue with the same settings and resume=true") from error
+        except NonFiniteError as error:
+            raise UserError(str(error)) from error
+
+
+def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
+    config, data = plan.config, plan.data
+    last = _find_checkpoint(plan, run)
+    tokenizer = (
+        train_bpe(data.tokenizer_texts, config.captioner.vocab_size, END_TOKEN)
+        if last is None
+        else load_saved_tokenizer(last)
+    )
+    model = _build_captioner(config, tokenizer)
+    if last is not None:
+        load_weights(model, last)
+    with accelerator.main_process_first():  # the others read the main process's pixels from the cache
+        training, validation = (_load_images(config, part, tokenizer) for part in (data.training, data.validation))
+    objective = CaptionerObjective(
+        training, validation, config.parallel_share, config.captioner.num_positions, config.train, config.seed
+    )
+    state = CaptionerState(identity=plan.identity)
+    trainer = Trainer(model, tokenizer, objective, config.train, config.seed, run, accelerator, state, is_fused=True)
+    counts = {
+        "training_texts": len(training.texts),
+        "training_images": len(training.pixels),
+        "validation_texts": len(validation.texts),
+        "vocabulary": len(tokenizer),
+        "encoder_parameters": sum(p.numel() for p in model.vision.parameters()),
+        "decoder_parameters": sum(p.numel() for p in model.decoder.parameters()),
+    }
+    if accelerator.is_main_process:
+        show(_describe_plan(config, counts, count_steps(config.train, len(training.texts)), accelerator), flush=True)
+    outcome = trainer.run(resume=last is not None)
+    if accelerator.is_main_process:
+        if not outcome.stopped_early:
+            _write_run(plan, run, model, tokenizer)
+        _write_summary(plan, run, counts, outcome)
+    accelerator.wait_for_everyone()
+    return outcome
+
+
+def _write_run(plan: _Plan, run: RunFolder, model: Captioner, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Write encoder and decoder as a run, whose `best` and `last` are the model at the end of the training."""
+    settings, folder = plan.run_settings, run.path / _MODEL
+    save_encoder(run.path / ENCODER_FOLDER, model.vision, model.config.vision)
+    encoder = load_encoder(settings.clip, "cpu")
+    reset_generation_config(model.decoder)
+    lm = LanguageModel(model.decoder, tokenizer, TextFormat(tokenizer, "encoder-decoder"), None)
+    network = assemble_network(settings, encoder, lm, None, TrainingNoise(NoiseScale(0.0, encoder.dim)).as_dict(), "T4")
+    folder.mkdir(exist_ok=True)
+    write_checksums(folder, save_parts(folder, network) + save_parts(folder, tokenizer))
+    num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    facts = collect_facts(plan.data, encoder, network, "images") | {"num_trained_parameters": num_trained}
+    start_run(settings, run.path, facts)
+    for link in ("best", "last"):
+        replace_link(run.path / link, folder)
+
+
+def _write_summary(plan: _Plan, run: RunFolder, counts: dict[str, int], outcome: Outcome) -> None:
+    losses = [entry for entry in run.read_log() if "validation_loss" in entry]
+    trained = {"step": outcome.state.step, "seconds": outcome.state.seconds, "losses": losses}
+    summary: dict[str, Any] = {
+        "stopped_early": outcome.stopped_early,
+        "config": plan.config.model_dump(mode="json"),
+        "counts": counts,
+        "trained": trained,
+    }
+    write_json(run.path / _SUMMARY, summary)
+    if not outcome.stopped_early:
+        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
+
+
+def _describe_plan(
+    config: TrainCaptionerConfig, counts: dict[str, int], num_steps: int, accelerator: Accelerator
+) -> str:
+    sizes = config.captioner
+    tokens = (sizes.image_size // sizes.patch_size) ** 2
+    return "\n".join(
+        [
+            f"texts:    {counts['training_texts']:,} on {counts['training_images']:,} images to train on, "
+            f"{counts['validation_texts']:,} for validation",
+            f"encoder:  {counts['encoder_parameters']:,} parameters, {tokens} tokens of {sizes.image_size} pixels",
+            f"decoder:  {counts['decoder_parameters']:,} parameters, {counts['vocabulary']:,} tokens",
+            f"training: objective={config.objective}, {config.parallel_share:.0%} of texts at once, {num_steps:,} steps of "
+            f"{config.train.batch_size} texts, {accelerator.device}",
+            f"folder:   {config.output}",
+        ]
+    )
+
+
+def main(config: TrainCaptionerConfig) -> int:
+    """Train, print the outcome and the next command, and return the exit status."""
+    folder, outcome = train_captioner(config)
+    if PartialState().is_main_process:
+        state = outcome.state
+        lines = [f"trained {state.step:,} steps in {state.seconds:.0f} s"]
+        if outcome.stopped_early:
+            lines.append(f"stopped and saved; to continue, use the same settings and resume=true output={folder}")
+        else:
+            lines += [f"encoder: clip=captioner clip.model={folder}", f"run:  {folder}"]
+            lines.append(describe_next_command(config.build_run_settings(folder / ENCODER_FOLDER), folder))
+        show("\n".join(lines))
+    return outcome.exit_status

@@ -1,0 +1,163 @@
+"""Captioning objective: writing the text of an image, token after token or all at once (Cap, CapPa, arXiv 2306.07915)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+
+from close_transfer.config.components import LoopConfig
+from close_transfer.core.arrays import IntArray
+from close_transfer.models.captioner import Captioner
+from close_transfer.models.lm_wrappers import IGNORED
+from close_transfer.training.batch_order import split_batch
+from close_transfer.training.parts import move_part
+from close_transfer.training.ragged import Ragged
+from close_transfer.training.run_folder import TrainingState
+from close_transfer.training.train_step import compute_seed, sum_loss
+from close_transfer.training.transfer_objective import sample_validation_rows
+
+_PARALLEL = 1  # random stream of the masks, separate from that of the order
+
+
+@dataclass
+class CaptionerState(TrainingState):
+    """State of a captioner's training.
+
+    Attributes:
+        identity: fingerprint of the settings and data; only a training with the same one can be resumed.
+    """
+
+    identity: str = ""
+
+
+@dataclass(frozen=True)
+class CaptionedImages:
+    """Texts and the images that they describe.
+
+    Attributes:
+        ids: identifiers of the texts.
+        texts: token ids of each text, with the end token last.
+        image_rows: row of each text's image in `pixels`, shape (texts,).
+        pixels: images, shape (images, size, size, 3).
+    """
+
+    ids: Sequence[str]
+    texts: Ragged
+    image_rows: IntArray
+    pixels: NDArray[np.uint8]
+
+    def gather_pixels(self, rows: IntArray) -> Tensor:
+        """Return the images of these texts, shape (rows, size, size, 3), uint8."""
+        return torch.from_numpy(np.ascontiguousarray(self.pixels[self.image_rows[rows]]))
+
+
+@dataclass(frozen=True)
+class CaptionPart:
+    """Part of a global batch of texts with their images.
+
+    Attributes:
+        pixels: images, shape (rows, size, size, 3), uint8.
+        labels: tokens to write, `IGNORED` for padding, shape (rows, length).
+        is_parallel: True for texts whose tokens are all predicted at once, shape (rows,).
+        weight: inverse of the number of tokens to write in the global batch; 0 for a part that `split_batch` filled.
+            Shape (), float32.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    is_parallel: Tensor
+    weight: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass
+class CaptionerObjective:
+    """Cross-entropy of texts, given their images.
+
+    Attributes:
+        examples: training texts with their images.
+        validation: texts whose loss is measured, always token after token.
+        parallel_share: probability that all tokens of a text are predicted at once. 0 is Cap, 0.75 CapPa.
+        num_positions: number of the decoder's positions.
+        config: settings of the loop.
+        seed: seed of all random draws.
+    """
+
+    activity: ClassVar[str] = "training"
+    unit: ClassVar[str] = "text"
+
+    examples: CaptionedImages
+    validation: CaptionedImages
+    parallel_share: float
+    num_positions: int
+    config: LoopConfig
+    seed: int
+    _lengths: IntArray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lengths = self.examples.texts.compute_lengths()
+
+    def compute_lengths(self) -> IntArray:
+        return self._lengths
+
+    def seed_dropout(self, step: int, process: int) -> int:
+        return compute_seed(self.seed, "dropout", step, process)
+
+    def seed_noise(self, step: int) -> int:
+        return 0  # nothing is drawn on the device
+
+    def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[CaptionPart]:
+        # Drawn for the whole global batch at once, so that the draws do not depend on the number of parts.
+        drawn = np.random.default_rng([self.seed, step, _PARALLEL]).random(len(rows)) < self.parallel_share
+        # Masks are attended to, so the number of places must not show how long the texts are.
+        length = self.num_positions if self.parallel_share else multiple
+        num_tokens = int(self._lengths[rows].sum())
+        return [
+            CaptionPart(
+                self.examples.gather_pixels(rows[positions]),
+                self.examples.texts.pad(rows[positions], IGNORED, length),
+                torch.from_numpy(drawn[positions]),
+                torch.tensor(weight / num_tokens, dtype=torch.float32),
+            )
+            for positions, weight in split_batch(len(rows), num_parts)
+        ]
+
+    def compute_loss(
+        self, model: torch.nn.Module, part: CaptionPart, noise: torch.Generator, accelerator: Accelerator
+    ) -> Tensor:
+        with accelerator.autocast():
+            logits = model(pixels=part.pixels, labels=part.labels, is_parallel=part.is_parallel)
+        return sum_loss(logits, part.labels, self.config.label_smoothing) * part.weight
+
+    def update_state(self, state: TrainingState) -> None:
+        pass
+
+    def is_validation_step(self, step: int, num_steps: int) -> bool:
+        every = max(1, num_steps // self.config.num_validations)
+        return step == num_steps or (step % every == 0 and num_steps - step >= every)
+
+    def validate(self, model: Captioner, step: int, accelerator: Accelerator) -> float:
+        total, num_tokens = 0.0, 0
+        rows = sample_validation_rows(len(self.validation.texts), self.config.max_val_examples, self.seed)
+        for start in range(0, len(rows), self.config.batch_size):
+            part_rows = rows[start : start + self.config.batch_size]
+            labels = self.validation.texts.pad(part_rows, IGNORED)
+            is_parallel = torch.zeros(len(labels), dtype=torch.bool)
+            part = CaptionPart(self.validation.gather_pixels(part_rows), labels, is_parallel, torch.ones(()))
+            part = move_part(part, accelerator.device)
+            with accelerator.autocast():
+                logits = model(pixels=part.pixels, labels=part.labels)
+            total += float(sum_loss(logits, part.labels))
+            num_tokens += int((labels != IGNORED).sum())
+        return total / num_tokens
+
+    def suggest_remedy(self, rows: IntArray) -> str:
+        ids = ", ".join(self.examples.ids[row] for row in rows[:8])
+        return f"Lower train.learning_rate, or set train.clip_grad_norm; this step's texts: {ids}{', ...' if len(rows) > 8 else ''}"

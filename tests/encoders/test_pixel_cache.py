@@ -1,0 +1,55 @@
+"""The cache of decoded images."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from close_transfer.core.errors import UserError
+from close_transfer.data.examples import ImageRef
+from close_transfer.encoders.pixel_cache import load_pixels
+
+
+def make_refs(opened, contents="abc"):
+    def make(content):
+        def open_image():
+            opened.append(content)
+            return Image.new("RGB", (6, 5), (ord(content), 0, 0))
+
+        return ImageRef(content, open_image, lambda: f"digest of {content}")
+
+    return [make(content) for content in contents]
+
+
+def test_each_image_is_opened_once(tmp_path):
+    opened = []
+    first = load_pixels(make_refs(opened), 4, tmp_path)
+    assert first.shape == (3, 4, 4, 3) and first.dtype == np.uint8
+    assert first[:, 0, 0, 0].tolist() == [ord(letter) for letter in "abc"]
+    assert np.array_equal(load_pixels(make_refs(opened), 4, tmp_path), first)
+    assert sorted(opened) == ["a", "b", "c"]
+
+
+def test_another_size_or_image_is_read_again(tmp_path):
+    opened = []
+    load_pixels(make_refs(opened, "a"), 4, tmp_path)
+    load_pixels(make_refs(opened, "a"), 2, tmp_path)
+    load_pixels(make_refs(opened, "b"), 4, tmp_path)
+    assert opened == ["a", "a", "b"]
+
+
+def test_an_unreadable_image_leaves_no_file(tmp_path):
+    def fail():
+        raise UserError("b.png: cannot be read. Give another file")
+
+    images = [*make_refs([], "a"), ImageRef("b", fail, lambda: "b")]
+    with pytest.raises(UserError, match=r"b\.png"):
+        load_pixels(images, 4, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    load_pixels(make_refs([]), 4, tmp_path)
+    (path,) = tmp_path.glob("*.npy")
+    path.write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged"):
+        load_pixels(make_refs([]), 4, tmp_path)

@@ -1,0 +1,122 @@
+"""Reading of a captioner's decoder: earlier tokens, masks, and the image."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+from transformers.modeling_outputs import BaseModelOutput
+
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.captioner import CaptionerDecoder, CaptionerDecoderConfig
+from close_transfer.models.language_models import END_TOKEN
+from close_transfer.models.network import TransferConfig, TransferNetwork
+
+WIDTH, VOCABULARY = 8, 20
+
+
+@pytest.fixture
+def decoder():
+    torch.manual_seed(0)
+    model = CaptionerDecoder(
+        CaptionerDecoderConfig(VOCABULARY, WIDTH, 2, 2, 8, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    )
+    torch.nn.init.normal_(model.head.weight)
+    return model.eval()
+
+
+@pytest.fixture
+def image():
+    return BaseModelOutput(last_hidden_state=torch.randn(2, 3, WIDTH))
+
+
+def test_a_token_follows_from_those_before_it_only(decoder, image):
+    labels = torch.randint(2, VOCABULARY, (2, 6))
+    changed = labels.clone()
+    changed[:, 3] = (labels[:, 3] + 1) % VOCABULARY
+    before, after = (decoder(encoder_outputs=image, labels=ids).logits for ids in (labels, changed))
+    # The label of place 3 is read at place 4.
+    assert torch.equal(before[:, :4], after[:, :4])
+    assert not torch.equal(before[:, 4], after[:, 4])
+
+
+def test_parallel_logits_do_not_depend_on_the_tokens(decoder, image):
+    is_parallel = torch.tensor([True, False])
+    first, second = (torch.randint(2, VOCABULARY, (2, 6)) for _ in range(2))
+    logits = [decoder(encoder_outputs=image, labels=ids, is_parallel=is_parallel).logits for ids in (first, second)]
+    assert torch.equal(logits[0][0], logits[1][0])
+    assert not torch.equal(logits[0][1], logits[1][1])
+
+
+def test_a_parallel_place_attends_to_all_others(decoder, image):
+    labels, is_parallel = torch.randint(2, VOCABULARY, (2, 6)), torch.tensor([True, True])
+    before = decoder(encoder_outputs=image, labels=labels, is_parallel=is_parallel).logits
+    with torch.no_grad():
+        decoder.positions[5] += 1
+    after = decoder(encoder_outputs=image, labels=labels, is_parallel=is_parallel).logits
+    assert (before[:, 0] != after[:, 0]).any()
+
+
+def test_share_0_is_the_causal_decoder(decoder, image):
+    labels = torch.randint(2, VOCABULARY, (2, 6))
+    never = decoder(encoder_outputs=image, labels=labels, is_parallel=torch.tensor([False, False])).logits
+    torch.testing.assert_close(never, decoder(encoder_outputs=image, labels=labels).logits)
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_the_mask_is_never_read_in_evaluation(decoder, image, num_beams):
+    with torch.no_grad():
+        decoder.embedding.weight[VOCABULARY] = math.nan
+    labels = torch.randint(2, VOCABULARY, (2, 6))
+    assert decoder(encoder_outputs=image, labels=labels).logits.isfinite().all()
+    parallel = decoder(encoder_outputs=image, labels=labels, is_parallel=torch.tensor([True, True])).logits
+    assert parallel.isnan().all()
+    mask = torch.ones(2, 3, dtype=torch.long)
+    written = decoder.generate(encoder_outputs=image, attention_mask=mask, max_new_tokens=4, num_beams=num_beams)
+    assert (written < VOCABULARY).all()
+    assert decoder.head.weight.shape[0] == VOCABULARY  # so it cannot be written, and then read
+
+
+def test_greedy_decoding_takes_the_likeliest_next_token(decoder, image):
+    mask = torch.ones(2, 3, dtype=torch.long)
+    written = decoder.generate(encoder_outputs=image, attention_mask=mask, max_new_tokens=5, eos_token_id=1)
+    for row in range(2):
+        ids = written[row : row + 1]
+        one = BaseModelOutput(last_hidden_state=image.last_hidden_state[row : row + 1])
+        for place in range(1, ids.shape[1]):
+            logits = decoder(encoder_outputs=one, decoder_input_ids=ids[:, :place]).logits
+            assert ids[0, place] == logits[0, -1].argmax()
+            if ids[0, place] == 1:
+                break
+
+
+def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token():
+    labels = ("a cat", "a black dog", "two")
+    tokenizer = train_bpe(labels, 300, END_TOKEN)
+    torch.manual_seed(0)
+    special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
+    lm = CaptionerDecoder(CaptionerDecoderConfig(len(tokenizer), WIDTH, 1, 2, 32, **special))
+    torch.nn.init.normal_(lm.head.weight)
+    task = {"name": "captioning", "max_prompt_tokens": 4, "max_target_tokens": 32, "num_beams": 1}
+    network = TransferNetwork(
+        TransferConfig(
+            encoder={"name": "any", "dim": WIDTH, "fingerprint": ""},
+            mapper={"name": "identity", "num_tokens": 1},
+            noise={"std": 0.0},
+            task=task,
+            lm=lm.config.to_dict(),
+        ),
+        lm,
+    )
+    grid = torch.randn(1, 3, WIDTH)
+    (prediction,) = Decoder(network, tokenizer, Decoding(1)).predict_batch(["0"], grid.numpy(), [""], labels)
+    for label, score in zip(labels, prediction.label_scores, strict=True):
+        ids = tokenizer(label).input_ids
+        assert ids[-1] == tokenizer.eos_token_id
+        expected, image = 0.0, BaseModelOutput(last_hidden_state=grid)
+        for place, token in enumerate(ids):
+            before = torch.tensor([[0, *ids[:place]]])
+            logits = lm(encoder_outputs=image, decoder_input_ids=before).logits[0, -1]
+            expected += float(F.log_softmax(logits, dim=-1)[token])
+        assert score == pytest.approx(expected, rel=1e-4)
