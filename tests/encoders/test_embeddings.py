@@ -11,7 +11,7 @@ from close_transfer.core.digests import pack_digests
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import embedding_cache
-from close_transfer.encoders.embedding_cache import EmbeddingCache, EmbeddingMatrix
+from close_transfer.encoders.embedding_cache import EmbeddingCache
 from close_transfer.encoders.embeddings import encode_image_refs, encode_text_scenes, encode_texts
 from close_transfer.encoders.encoder import ImageGroup
 from tests.settings import make_embedding_cache
@@ -293,15 +293,3 @@ def test_a_full_disk_keeps_every_finished_shard(tmp_path, monkeypatch):
     again = Watched()
     encode_texts(again, TEXTS, config)
     assert len(again.asked) == len(TEXTS) - 8
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
-@pytest.mark.parametrize("shape", [(60, 3), (60, 2, 3)])
-def test_rows_in_any_order_are_read_from_many_files(dtype, shape):
-    whole = np.random.default_rng(0).standard_normal(shape).astype(dtype)
-    matrix = EmbeddingMatrix([whole[:10], whole[10:11], whole[11:]])
-    for rows in ([], [10], [59, 0, 0], [3, 10, 12, 3], [*range(59, -1, -1), 5], [20, 30]):
-        expected = whole[np.array(rows, dtype=np.int64)].astype(np.float32)
-        found = matrix.gather(np.array(rows, dtype=np.int64))
-        assert found.dtype == np.float32
-        np.testing.assert_array_equal(found, expected)

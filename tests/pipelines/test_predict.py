@@ -286,17 +286,3 @@ def test_other_answers_in_the_output_are_set_aside(finished_runs, images, capsys
     assert not Path("out.jsonl.unreadable.jsonl").exists()
     run_prediction(finished_runs, f"images={images / '2.png'}")
     assert [p.name for p in Path("out.jsonl.old-2").iterdir()] == ["out.jsonl"]
-
-
-def test_a_prompt_longer_than_the_language_model_is_refused(tmp_path):
-    from close_transfer.inference.decoding import Decoder, Decoding
-    from tests.families import tiny_family
-    from tests.models.test_language_models import DIM, built
-
-    network, lm = built(tiny_family("gpt2", tmp_path / "lm", ["how many dogs are there"]))
-    network.config.task["max_prompt_tokens"] = 256
-    decoder = Decoder(network, lm.tokenizer, Decoding(1), 4)
-    vectors = np.ones((1, DIM), dtype=np.float32)
-    assert decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there"])[0].id == "a"
-    with pytest.raises(UserError, match=r"has 128 positions, .*Give shorter prompts"):
-        decoder.predict(["a"], vectors.__getitem__, ["how many dogs are there " * 40])

@@ -75,7 +75,7 @@ def test_the_linear_probe_chooses_a_strength_and_classifies():
 
 
 def make_scenes(grid):
-    return SceneVectors(EmbeddingMatrix([grid], {}), np.arange(len(grid)), np.arange(len(grid) + 1))
+    return SceneVectors(EmbeddingMatrix([grid]), np.arange(len(grid)), np.arange(len(grid) + 1))
 
 
 def test_attention_pool_finds_the_cell_that_a_mean_hides():
