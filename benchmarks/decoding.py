@@ -41,6 +41,7 @@ from close_transfer.models.network import TransferConfig, TransferNetwork
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.models.saved_config import SavedNoise, SavedTask, SavedTextFormat
+from close_transfer.tasks.custom import Custom
 from close_transfer.training.accelerator import build_accelerator, build_optimizer
 from close_transfer.training.batch_order import iterate_batches
 from close_transfer.training.batches import TokenizedExamples
@@ -99,7 +100,7 @@ def train_network(lm: str, corpus: Corpus, steps: int, rate: float, kind: str) -
             task=cast(
                 SavedTask,
                 {
-                    "name": "custom",
+                    "name": Custom.name,
                     "max_prompt_tokens": MAX_TOKENS,
                     "max_target_tokens": MAX_TOKENS,
                     "num_beams": BEAMS,

@@ -22,6 +22,7 @@ from close_transfer.inference.caption_scorers import CaptionScorer, LikelihoodSc
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.models.device import pick_device
 from close_transfer.reports.composition_report import describe_composition, write_composition_report
+from close_transfer.tasks.captioning import Captioning
 from close_transfer.training.runs import find_run, read_run
 
 
@@ -37,7 +38,7 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[st
         encoder = SimilarityScorer(config.clip, config.embedding_cache, device)
         return encoder, {"system": encoder.name, "config": {"train": None}}
     assert config.run is not None
-    run = find_run(config.run, config.runs, "captioning")
+    run = find_run(config.run, config.runs, Captioning.name)
     trained, facts = read_run(run)
     captioner = LikelihoodScorer(
         run, trained, config.checkpoint, config.base_model, config.embedding_cache, config.batch_size, device

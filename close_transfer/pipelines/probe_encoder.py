@@ -33,6 +33,7 @@ from close_transfer.evaluation.results import Results
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.reports.probe_report import describe_probes, write_probe_report
+from close_transfer.tasks.captioning import Captioning
 from close_transfer.tasks.loading import load_task_examples
 
 
@@ -64,7 +65,7 @@ def _build_encoders(config: ProbeEncoderConfig, device: str) -> _Encoders:
 def _load_table(data: DataConfig, split: str, images_needed: bool) -> list[Example]:
     # Classes are names, often of one word or a number, so the check of sentences does not apply.
     unchecked = data.model_copy(update={"check_text": False})
-    loaded = load_task_examples("captioning", unchecked, split, images_needed=images_needed)
+    loaded = load_task_examples(Captioning.name, unchecked, split, images_needed=images_needed)
     return take_texts_as_classes(loaded.examples)
 
 
