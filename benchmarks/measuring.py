@@ -16,11 +16,13 @@ from close_transfer.core.atomic_files import write_json
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.scenes import scenes
 
-RESULTS = Path("runs/benchmarks")
-
 
 def find_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+# Results of a GPU have their own folder, because the same scripts measure both.
+RESULTS = Path("runs/benchmarks", "gpu") if find_device() == "cuda" else Path("runs/benchmarks")
 
 
 def read_captions_by_image() -> tuple[str, list[list[str]]]:

@@ -5,7 +5,7 @@
 
 `baseline` is the folder of another checkout, whose commands run in turn with this one's. Each command is a process on one
 thread. Training uses cached vectors, which an unmeasured round makes. Its first step has ended when the log of the run
-has a line. Prints medians and writes all rounds as JSON.
+has a line. Prints medians with their ranges, and the ratio of both sides, and writes all rounds as JSON.
 """
 
 import os
@@ -92,17 +92,26 @@ def measure_commands(side: Path, cache: Path) -> dict[str, Seconds]:
     return seconds
 
 
+def describe_spread(values: Sequence[float]) -> str:
+    """Return the median and the range, "" without values."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})" if values else ""
+
+
 def print_medians(rounds: Mapping[str, list[dict[str, Seconds]]]) -> None:
-    """Print a row per command, with the medians of each side."""
-    show("| command |" + "".join(f" {side}: CPU s | wall s |" for side in rounds))
-    show("|---|" + "---|---|" * len(rounds))
+    """Print a row per command, with medians and ranges of each side, and of the ratios of CPU seconds of two sides."""
+    ratio_head = " CPU, now / before |" if len(rounds) == 2 else ""
+    show("| command |" + "".join(f" {side}: CPU s | wall s |" for side in rounds) + ratio_head)
+    show("|---|" + "---|---|" * len(rounds) + "---|" * bool(ratio_head))
     for name in next(iter(rounds.values()))[0]:
-        cells = []
-        for measured in rounds.values():
-            for kind in ("cpu", "wall"):
-                values = [one[name][kind] for one in measured if kind in one[name]]
-                cells.append(f"{statistics.median(values):.2f}" if values else "")
-        show(f"| {name} | {' | '.join(cells)} |")
+        columns = [
+            [one[name][kind] for one in measured if kind in one[name]]
+            for measured in rounds.values()
+            for kind in ("cpu", "wall")
+        ]
+        if ratio_head:
+            before, _, now, _ = columns
+            columns.append([own / other for other, own in zip(before, now, strict=False)])
+        show(f"| {name} | {' | '.join(map(describe_spread, columns))} |")
 
 
 def main() -> None:

@@ -68,13 +68,12 @@ class EmbeddingMatrix:
         Raises:
             IndexError: if there is no such row.
         """
-        first, memory = self._blocks[0], self._memory
+        first, memory, cells = self._blocks[0], self._memory, self._cells
         if len(rows) and not 0 <= rows.min() <= rows.max() < self._starts[-1]:
             raise IndexError(f"rows {rows.min()} to {rows.max()} of {self._starts[-1]}")
-        blocks = np.searchsorted(self._starts, rows, side="right") - 1
-        cells = np.arange(self.vectors_per_row) * memory.itemsize
-        places = self._places[blocks] + rows * (memory.itemsize * len(cells))
-        found = memory[places[:, None] + cells]
+        places = self._places[self._find_blocks(rows)] + rows * (memory.itemsize * len(cells))
+        # One index per row is faster than a matrix with one column.
+        found = memory[places if len(cells) == 1 else places[:, None] + cells]
         return found.view(first.dtype).reshape(len(rows), *first.shape[1:]).astype(np.float32, copy=False)
 
     @cached_property
@@ -90,6 +89,24 @@ class EmbeddingMatrix:
         num_bytes = max(block.ctypes.data + block.nbytes for block in filled) - lowest.ctypes.data
         shape = (max(num_bytes - vectors.itemsize + 1, 0),)
         return as_strided(vectors, shape=shape, strides=(1,), writeable=False)
+
+    def _find_blocks(self, rows: IntArray) -> IntArray:
+        """Return the block of each row. Shards are equally long but the last, and a division is faster than a search."""
+        if self._block_rows:
+            return rows // self._block_rows
+        return np.searchsorted(self._starts, rows, side="right") - 1
+
+    @cached_property
+    def _block_rows(self) -> int:
+        """Return the number of rows of every block but the last, which may have fewer; 0 if they differ."""
+        first, *others = [len(block) for block in self._blocks]
+        is_regular = all(size == first for size in others[:-1]) and all(size <= first for size in others)
+        return first if is_regular else 0
+
+    @cached_property
+    def _cells(self) -> IntArray:
+        """Return the bytes from a row's first vector to each of its vectors."""
+        return np.arange(self.vectors_per_row) * self._memory.itemsize
 
     @cached_property
     def _places(self) -> IntArray:

@@ -19,6 +19,15 @@ def test_rows_in_any_order_are_read_from_many_blocks(dtype, shape, tmp_path):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("sizes", [(20, 20, 20), (25, 25, 10), (60,), (60, 0), (20, 20, 0, 20), (20, 10, 30)])
+@pytest.mark.parametrize("shape", [(60, 3), (60, 2, 3)])
+def test_rows_are_found_in_blocks_of_equal_and_of_other_sizes(sizes, shape):
+    whole = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    blocks = [block.copy() for block in np.split(whole, np.cumsum(sizes)[:-1])]
+    rows = np.random.default_rng(0).permutation(60)
+    np.testing.assert_array_equal(EmbeddingMatrix(blocks).gather(rows), whole[rows])
+
+
 def test_blocks_need_not_be_contiguous():
     whole = np.arange(24, dtype=np.float32).reshape(6, 4)
     matrix = EmbeddingMatrix([whole[::2], whole[1::2, ::-1]])
