@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from close_transfer.inference.beam_search import SearchSettings, find_candidates, search_beams
-from close_transfer.inference.label_scores import _score_rows, score_labels
+from close_transfer.inference.label_scores import score_labels, score_rows
 from close_transfer.models.language_models import reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
 from close_transfer.models.token_trees import build_token_tree, has_token_tree
@@ -142,7 +142,8 @@ def test_scores_of_labels_are_those_of_separate_rows(family):
     labels = [one, other, one, one]
     with torch.inference_mode():
         conditioning = build_lm_wrapper(lm.config.is_encoder_decoder)
-        expected = _score_rows(lm, conditioning, context, labels)
+        texts = [ids for scene in labels for ids in scene]
+        expected = score_rows(lm, conditioning, context.repeat(3), texts).view(4, 3)
         torch.testing.assert_close(score_labels(lm, conditioning, context, labels), expected, rtol=0, atol=1e-4)
 
 
