@@ -1,5 +1,7 @@
 """Beam search over trees of tokens writes what transformers' `generate` writes, with the same scores."""
 
+import sys
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -132,6 +134,19 @@ def test_candidates_are_the_highest_of_all(vocabulary, num_beams):
 def test_a_greedy_step_takes_the_first_of_equal_tokens():
     _, _, ids = find_candidates(torch.zeros(1, 1, 200), torch.zeros(1, 1), 1)
     assert ids.tolist() == [[0]]
+
+
+def test_a_greedy_step_takes_the_highest_logit_although_log_probabilities_round_to_equal_ones():
+    logits = torch.zeros(1, 1, 200)
+    logits[..., 7] = 1e-8
+    assert find_candidates(logits, torch.zeros(1, 1), 1)[2].tolist() == [[7]]
+
+
+def test_there_may_be_more_beams_than_tokens(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "VOCABULARY", 12)
+    lengths, num_different = compare("gpt2", 0, END_BIAS["gpt2"], 20, 20)
+    assert num_different == 0
+    assert len(set(lengths)) > 5
 
 
 @pytest.mark.parametrize("family", ["t5", "gpt2"])
