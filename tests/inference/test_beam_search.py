@@ -171,6 +171,13 @@ def test_other_families_are_left_to_transformers():
     assert not has_token_tree(AutoModelForCausalLM.from_config(AutoConfig.for_model("qwen2", **sizes)))
 
 
+def test_attention_that_reads_no_mask_of_branches_is_left_to_transformers():
+    lm = build_lm("gpt2", 0)
+    assert has_token_tree(lm)
+    lm.config._attn_implementation = "flash_attention_2"
+    assert not has_token_tree(lm)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_reads_nothing_back_and_stays_on_the_gpu(family):
     """PyTorch's fake tensors know devices and shapes alone: reading a value or mixing devices raises."""
