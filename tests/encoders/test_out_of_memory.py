@@ -36,8 +36,12 @@ def test_the_message_is_two_sentences_with_a_setting(monkeypatch):
 @pytest.mark.parametrize("encoder", [OpenClipEncoder, TimmEncoder])
 def test_images_that_do_not_fit_are_encoded_with_a_smaller_batch(encoder):
     parts = SimpleNamespace(precision="fp32", _device="cpu", _tokenizer="any", _is_grid=False, _model=Full())
-    with pytest.raises(UserError, match=r"encoding 8 images at a time\. Give clip\.batch_size=4"):
+    with pytest.raises(
+        UserError, match=r"encoding 8 images at a time\. Give clip\.batch_size=4, .* predict\.py batch_size=4$"
+    ):
         encoder._encode(parts, torch.zeros(8, 3, 2, 2))
+    with pytest.raises(UserError, match=r"Give device=cpu, or use a GPU with more memory$"):
+        encoder._encode(parts, torch.zeros(1, 3, 2, 2))
 
 
 def test_captions_that_do_not_fit_are_scored_with_a_smaller_batch(monkeypatch):
