@@ -5,9 +5,9 @@
 
 Each language model is first trained for a few seconds on Picturebook's captions, because a text of random weights never
 ends and would hide what it costs to wait for the longest text of a batch. Captions follow prompts of 0 to 12 words. Labels
-are those of visual entailment. Both sides answer the same examples in batches of the same size, in turn: `generate` in the
-examples' own order, ours in the order of `Decoder.predict`. On a GPU the sizes are those of T5-base and GPT-2, and bf16 is
-compared with fp32.
+are those of visual entailment. Both sides answer the same examples in turn: `generate` in the examples' own order, ours in
+the order of `Decoder.predict`. On a CPU their batches have the same size. On a GPU, ours are as large as those that
+`eval_image.py` chooses by its memory, the models are T5-base and GPT-2, and bf16 is compared with fp32.
 """
 
 import argparse

@@ -14,6 +14,8 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 
+from close_transfer.core.threads import count_cores
+
 _LEFT_TO_PARENT = (signal.SIGINT, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1  # from <linux/prctl.h>
 
@@ -30,8 +32,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 
 
 def open_pool(num_workers: int | None = None) -> ProcessPoolExecutor:
-    """Open a pool of new Python processes, which end with this one; None for one per core."""
-    return ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=end_with_parent)
+    """Open a pool of new Python processes, which end with this one; None for one per core that it may use."""
+    return ProcessPoolExecutor(
+        num_workers or count_cores(), mp_context=get_context("spawn"), initializer=end_with_parent
+    )
 
 
 def open_background_pool(num_workers: int) -> ProcessPoolExecutor:

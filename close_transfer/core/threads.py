@@ -1,4 +1,4 @@
-"""Waiting of the threads of a computation, which is chosen before the libraries that compute are loaded."""
+"""Threads of a computation: cores for them, and how they wait, chosen before the libraries that compute are loaded."""
 
 import os
 
@@ -17,3 +17,10 @@ def let_waiting_threads_sleep() -> None:
     """
     if not any(name in os.environ for name in _CHOICES):
         os.environ[_VARIABLE] = "passive"
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use, which may be fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):  # on Linux, if a job scheduler left some cores to others
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

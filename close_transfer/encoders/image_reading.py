@@ -1,6 +1,5 @@
 """Images read for an encoder: in threads between its batches, or in worker processes ahead of it."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from torchvision.transforms import Compose, Normalize, ToTensor
 
 from close_transfer.core.child_processes import open_background_pool
 from close_transfer.core.errors import UserError
+from close_transfer.core.threads import count_cores
 from close_transfer.data.image_preparation import (
     ImageOpener,
     PreparedImage,
@@ -48,7 +48,7 @@ def count_processes(num_workers: NumWorkers, num_images: int | None, device: str
         return num_workers if num_images is None else min(num_workers, -(-num_images // _CHUNK))
     if device == "cpu" or num_images is None or num_images < _MIN_IMAGES_FOR_PROCESSES:
         return 0
-    return min((os.cpu_count() or 1) - 1, _MAX_PROCESSES)
+    return min(count_cores() - 1, _MAX_PROCESSES)
 
 
 class ImageReader:
@@ -84,7 +84,7 @@ class ImageReader:
             return self._read_in_processes(groups, num_processes, num_ahead)
         if self.device == "cpu":
             return self._read_between_batches(groups)
-        num_threads = min(os.cpu_count() or 1, _MAX_THREADS)
+        num_threads = min(count_cores(), _MAX_THREADS)
         return map_ahead(partial(_prepare_part, self._transform), _divide(groups, _CHUNK), num_threads)
 
     def _read_between_batches(self, groups: Iterable[Sequence[ImageOpener]]) -> Generator[ReadPart]:
@@ -116,8 +116,8 @@ class ImageReader:
                     yield images, is_last_part.popleft()
         except BrokenProcessPool as error:
             raise UserError(
-                "a worker process that reads images was killed, maybe for lack of memory. Give "
-                "embedding_cache.image_workers=0, or fewer than before"
+                "a worker process that reads images ended early: it was killed, maybe for lack of memory, or your own script "
+                'starts its work without if __name__ == "__main__". Give embedding_cache.image_workers=0, or fewer than before'
             ) from error
 
     @torch.inference_mode()

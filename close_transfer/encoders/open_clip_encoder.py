@@ -1,7 +1,6 @@
 """Frozen encoders of `open_clip`: any architecture, with the weights of a tag or of a local file."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from close_transfer.config.components import OpenClipConfig
 from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
+from close_transfer.core.threads import count_cores
 from close_transfer.data.image_preparation import ImageOpener
 from close_transfer.encoders.background import copy_to_device, fetch_late, map_ahead
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
@@ -199,4 +199,4 @@ def _count_threads(tokenizer: Any, device: str) -> int:
     """
     if device == "cpu" or not isinstance(tokenizer, FastClipTokenizer):
         return 1
-    return min(4, os.cpu_count() or 1)
+    return min(4, count_cores())

@@ -37,7 +37,10 @@ def explain_too_many_images(encode: Callable[[Any, Tensor], Tensor]) -> Callable
     @wraps(encode)
     def encode_or_explain(encoder: Any, images: Tensor) -> Tensor:
         number = len(images)
-        with explain_lack_of_memory(f"encoding {number} images at a time", advise_halving("clip.batch_size", number)):
+        advice = advise_halving("clip.batch_size", number)
+        if number > 1:  # predict.py has the settings of the run's encoder, and encodes no more images than it answers
+            advice += f", to eval_image.py with the run's clip=, or to predict.py batch_size={number // 2}"
+        with explain_lack_of_memory(f"encoding {number} images at a time", advice):
             return encode(encoder, images)
 
     return encode_or_explain

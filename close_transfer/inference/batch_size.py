@@ -28,10 +28,13 @@ def choose_batch_size(network: TransferNetwork, decoding: Decoding) -> int:
 def count_bytes(network: TransferNetwork, decoding: Decoding) -> int:
     """Return about how many bytes the decoding of an example takes at most: keys, values and scores of the vocabulary."""
     config, task = network.lm.config, network.config.task
+    if not hasattr(config, "hidden_size"):  # of a language model that is part of another model
+        config = config.get_text_config(decoder=True)
     num_branches = max(decoding.num_beams, decoding.num_return)
     num_read = task["max_prompt_tokens"] + network.config.mapper.get("num_tokens", 1)
     num_written = num_branches * task["max_target_tokens"]
-    width = max(config.hidden_size, config.num_attention_heads * (getattr(config, "d_kv", None) or 0))
+    heads = getattr(config, "num_attention_heads", 0)  # recurrent models have none, and keep less
+    width = max(config.hidden_size, heads * (getattr(config, "d_kv", None) or 0))
     layers = getattr(config, "num_decoder_layers", None) or config.num_hidden_layers
     cache = 2 * layers * width * (num_read + num_written)
     return _FLOAT_BYTES * (cache + _VOCABULARY_COPIES * num_branches * config.vocab_size)

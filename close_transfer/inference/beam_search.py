@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 from transformers import PreTrainedModel
 
 from close_transfer.models.lm_wrappers import Context
@@ -119,8 +120,9 @@ def find_candidates(
     num_scenes, num_beams, vocabulary = logits.shape
     likely = logits.float().log_softmax(dim=-1)
     if number == 1:  # the first of equal ones, as greedy decoding in transformers
-        best, ids = likely.max(dim=-1)
-        return best + scores, torch.zeros_like(ids), ids
+        # By the logits, because some that differ are rounded to equal log-probabilities.
+        ids = logits.argmax(dim=-1)
+        return likely.gather(2, ids[..., None])[..., 0] + scores, torch.zeros_like(ids), ids
     # The candidates are in the groups with the highest tokens. To find these groups first is several times faster than
     # to sort the vocabulary.
     num_groups = vocabulary // _GROUP
@@ -157,6 +159,9 @@ def search_beams(lm: PreTrainedModel, context: Context, settings: SearchSettings
     texts, scores = beams.best_texts[:, : settings.num_return].clone(), beams.best_scores[:, : settings.num_return]
     scores, remaining = scores.clone(), torch.arange(num_scenes, device=device)
     logits = tree.read()[:, None]
+    if logits.shape[2] < settings.num_candidates:  # as in transformers, all beams begin, and only the first one counts
+        logits = logits.expand(-1, settings.num_beams, -1)
+        beams.scores = F.pad(beams.scores, (0, settings.num_beams - 1), value=_NEVER)
     for length in range(1, settings.max_tokens + 1):
         ids = beams.advance(logits, length, settings)
         num_open = int(beams.is_open.sum())

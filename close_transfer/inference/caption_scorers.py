@@ -14,6 +14,7 @@ from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import AnyEncoder, load_encoder
 from close_transfer.encoders.embeddings import encode_image_refs, encode_texts
+from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.tasks import build_task
@@ -133,10 +134,12 @@ class LikelihoodScorer:
         prompts = [example.prompt for example in self._task.prepare_for_testing(examples, "image")]
         texts = [[text.lower() if self._lowercase else text for text in group] for group in captions]
         scores: list[list[float]] = []
+        work = f"scoring the captions of {self._batch_size} images at a time"
         with tqdm(total=len(images), unit="image", desc="scoring") as bar:
             for start in range(0, len(images), self._batch_size):
                 part = slice(start, start + self._batch_size)
                 rows = np.asarray([row_of[image.key] for image in images[part]])
-                scores += self._decoder.score_texts(matrix.gather(rows), prompts[part], texts[part])
+                with explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)):
+                    scores += self._decoder.score_texts(matrix.gather(rows), prompts[part], texts[part])
                 bar.update(len(rows))
         return scores

@@ -142,10 +142,9 @@ class Decoder:
                     batch = [parse_prediction(fields) for fields in answered.pop(start)]
                     bar.initial += len(rows)  # tqdm leaves these out of the rate
                 else:
-                    with self._explain_lack_of_memory():
-                        batch = self.predict_batch(
-                            [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
-                        )
+                    batch = self.predict_batch(
+                        [ids[r] for r in rows], vectors(rows), [prompts[r] for r in rows], labels
+                    )
                     if journal:
                         journal.append(start, [asdict(prediction) for prediction in batch])
                 predictions.update(zip(rows.tolist(), batch, strict=True))
@@ -156,7 +155,6 @@ class Decoder:
         work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
         return explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size))
 
-    @torch.inference_mode()
     def predict_batch(
         self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
@@ -169,8 +167,15 @@ class Decoder:
             labels: labels to score by likelihood; empty if the task has none.
 
         Raises:
-            UserError: if prompt and answer may need more positions than the language model has.
+            UserError: if prompt and answer may need more positions than the language model has, or a GPU's memory is too
+                small.
         """
+        with self._explain_lack_of_memory(), torch.inference_mode():
+            return self._answer(ids, vectors, prompts, labels)
+
+    def _answer(
+        self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
+    ) -> list[Prediction]:
         context = self._model.read(
             torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
         )

@@ -24,6 +24,7 @@ from close_transfer.models.lm_wrappers import Context
 # another way.
 _DECODERS = ("gpt2", "gptj", "llama", "opt", "qwen2", "qwen3")
 _ENCODER_DECODERS = ("t5",)
+_ATTENTIONS = ("eager", "sdpa")  # others, such as FlashAttention, read no mask of branches
 
 
 class _Slots(DynamicLayer):
@@ -210,6 +211,8 @@ class EncoderDecoderTree(TokenTree):
 def has_token_tree(lm: PreTrainedModel) -> bool:
     """Return True if the language model's family can continue contexts by trees of tokens."""
     config = lm.config
+    if config._attn_implementation not in _ATTENTIONS:
+        return False
     if "sliding_attention" in (getattr(config, "layer_types", None) or ()):  # forgets what a branch still needs
         return False
     return config.model_type in (_ENCODER_DECODERS if config.is_encoder_decoder else _DECODERS)

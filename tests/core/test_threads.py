@@ -1,4 +1,4 @@
-"""Threads that wait sleep, unless the user chose otherwise; commands set this before libraries load."""
+"""Threads that wait sleep, unless the user chose otherwise; commands set this before libraries load. Cores are counted."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from close_transfer.core import threads
-from close_transfer.core.threads import let_waiting_threads_sleep
+from close_transfer.core.threads import count_cores, let_waiting_threads_sleep
 from tests.conftest import REPOSITORY
 
 
@@ -40,3 +40,11 @@ def test_a_command_chooses_before_its_libraries_load(choice):
     code = "from close_transfer.core.startup import start; start('library')"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{choice or 'passive'}\n", "")
+
+
+def test_only_cores_that_the_process_may_use_count(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
+    assert count_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert count_cores() == 64

@@ -19,7 +19,7 @@ from PIL import Image
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import explain_unreadable, open_image, read_image
 from close_transfer.data.sources.images import TableImageOpener
-from close_transfer.encoders import OpenClipEncoder
+from close_transfer.encoders import OpenClipEncoder, image_reading
 from close_transfer.encoders.image_reading import ImageReader, count_processes
 from tests.conftest import REPOSITORY
 from tests.settings import make_encoder
@@ -62,7 +62,7 @@ def test_a_batch_is_normalised_as_each_image_to_the_last_bit(name, device):
 
 
 def test_only_many_images_for_a_gpu_are_read_in_processes(monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(image_reading, "count_cores", lambda: 4)
     counts = [
         count_processes(*given) for given in [("auto", 10**6, "cpu"), ("auto", 10, "cuda"), ("auto", 10**6, "cuda")]
     ]

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from close_transfer.inference.batch_size import choose_batch_size, count_bytes
 from close_transfer.inference.decoding import Decoding
@@ -30,3 +31,12 @@ def test_samples_count_as_branches(num_return):
     one = count_bytes(network, Decoding(1))
     sampled = count_bytes(network, Decoding(1, num_return=num_return, top_p=0.9))
     assert (sampled > one) == (num_return > 1)
+
+
+@pytest.mark.parametrize("family", ["t5", "gpt2", "bart", "gemma3", "mamba"])
+def test_sizes_of_all_families_are_found(family):
+    task = {"max_prompt_tokens": 4, "max_target_tokens": 8}
+    network = SimpleNamespace(
+        lm=SimpleNamespace(config=AutoConfig.for_model(family)), config=SimpleNamespace(task=task, mapper={})
+    )
+    assert count_bytes(network, Decoding(2)) > count_bytes(network, Decoding(1)) > 0

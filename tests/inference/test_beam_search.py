@@ -1,5 +1,7 @@
 """Beam search over trees of tokens writes what transformers' `generate` writes, with the same scores."""
 
+import sys
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -7,7 +9,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from close_transfer.inference.beam_search import SearchSettings, find_candidates, search_beams
-from close_transfer.inference.label_scores import _score_rows, score_labels
+from close_transfer.inference.label_scores import score_labels, score_rows
 from close_transfer.models.language_models import reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
 from close_transfer.models.token_trees import build_token_tree, has_token_tree
@@ -134,6 +136,19 @@ def test_a_greedy_step_takes_the_first_of_equal_tokens():
     assert ids.tolist() == [[0]]
 
 
+def test_a_greedy_step_takes_the_highest_logit_although_log_probabilities_round_to_equal_ones():
+    logits = torch.zeros(1, 1, 200)
+    logits[..., 7] = 1e-8
+    assert find_candidates(logits, torch.zeros(1, 1), 1)[2].tolist() == [[7]]
+
+
+def test_there_may_be_more_beams_than_tokens(monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "VOCABULARY", 12)
+    lengths, num_different = compare("gpt2", 0, END_BIAS["gpt2"], 20, 20)
+    assert num_different == 0
+    assert len(set(lengths)) > 5
+
+
 @pytest.mark.parametrize("family", ["t5", "gpt2"])
 def test_scores_of_labels_are_those_of_separate_rows(family):
     lm = build_lm(family, 3)
@@ -142,7 +157,8 @@ def test_scores_of_labels_are_those_of_separate_rows(family):
     labels = [one, other, one, one]
     with torch.inference_mode():
         conditioning = build_lm_wrapper(lm.config.is_encoder_decoder)
-        expected = _score_rows(lm, conditioning, context, labels)
+        texts = [ids for scene in labels for ids in scene]
+        expected = score_rows(lm, conditioning, context.repeat(3), texts).view(4, 3)
         torch.testing.assert_close(score_labels(lm, conditioning, context, labels), expected, rtol=0, atol=1e-4)
 
 
@@ -153,6 +169,13 @@ def test_other_families_are_left_to_transformers():
     assert not has_token_tree(AutoModelForSeq2SeqLM.from_config(config))
     sizes = FAMILIES["qwen2"][1] | {"vocab_size": 20, "use_sliding_window": True, "max_window_layers": 1}
     assert not has_token_tree(AutoModelForCausalLM.from_config(AutoConfig.for_model("qwen2", **sizes)))
+
+
+def test_attention_that_reads_no_mask_of_branches_is_left_to_transformers():
+    lm = build_lm("gpt2", 0)
+    assert has_token_tree(lm)
+    lm.config._attn_implementation = "flash_attention_2"
+    assert not has_token_tree(lm)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -81,10 +81,13 @@ def test_answers_that_do_not_fit_into_a_gpu_are_given_in_smaller_batches(parts, 
     def fill(*_):
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(Decoder, "predict_batch", fill)
+    monkeypatch.setattr(type(parts[0]), "read", fill)
     decoder = Decoder(*parts, Decoding(num_beams=2), batch_size=8)
-    with pytest.raises(UserError, match=r"answering 8 examples at a time with num_beams=2\. Give batch_size=4"):
+    message = r"answering 8 examples at a time with num_beams=2\. Give batch_size=4"
+    with pytest.raises(UserError, match=message):
         decoder.predict(["a"], vectors.numpy().__getitem__, ["a"])
+    with pytest.raises(UserError, match=message):
+        decoder.predict_batch(["a"], vectors[:1].numpy(), ["a"], ())
 
 
 def test_candidates_come_best_first_and_scores_are_log_probabilities(parts, vectors):
