@@ -35,6 +35,10 @@ class PackedRecords(Sequence[Record], Generic[Record]):
             selected._starts.append(len(selected._content))
         return selected
 
+    def read_fields(self, row: int) -> tuple[Any, ...]:
+        """Return the fields of a record, without building it."""
+        return marshal.loads(self._content[self._starts[row] : self._starts[row + 1]])
+
     def __len__(self) -> int:
         return len(self._starts) - 1
 
@@ -53,4 +57,4 @@ class PackedRecords(Sequence[Record], Generic[Record]):
         return map(self._read, range(len(self)))
 
     def _read(self, row: int) -> Record:
-        return self._build(*marshal.loads(self._content[self._starts[row] : self._starts[row + 1]]))
+        return self._build(*self.read_fields(row))

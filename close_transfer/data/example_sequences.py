@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import overload
 
 import numpy as np
@@ -10,9 +11,11 @@ from close_transfer.core.arrays import IntArray
 from close_transfer.core.packed_records import PackedRecords
 from close_transfer.data.examples import Example, ImageRef
 
+Texts = tuple[str, ...]
+
 
 class _ExampleSequence(Sequence[Example]):
-    """Sequence that reads slices as lists, and counts texts without building the examples."""
+    """Sequence that reads slices as lists, and counts and reads texts without building the examples."""
 
     @overload
     def __getitem__(self, row: int) -> Example: ...
@@ -30,6 +33,17 @@ class _ExampleSequence(Sequence[Example]):
     def count_texts(self) -> IntArray:
         """Return the number of texts of each example, shape (examples,)."""
         raise NotImplementedError
+
+    def get_texts(self, row: int) -> Texts:
+        """Return the texts of an example."""
+        raise NotImplementedError
+
+    def iterate_texts(self) -> Iterator[Texts]:
+        """Yield the texts of each example."""
+        return map(self.get_texts, range(len(self)))
+
+
+_TEXTS = 1  # place of the texts among the fields that `PackedExamples` keeps
 
 
 class PackedExamples(_ExampleSequence):
@@ -49,11 +63,14 @@ class PackedExamples(_ExampleSequence):
         )  # fmt: skip
         self._num_texts.append(len(example.texts))
 
-    def _build(self, identifier: str, texts: tuple[str, ...], image_number: int, *others: str) -> Example:
+    def _build(self, identifier: str, texts: Texts, image_number: int, *others: str) -> Example:
         return Example(identifier, texts, self._get_image(image_number), *others)  # type: ignore[arg-type]
 
     def count_texts(self) -> IntArray:
         return np.array(self._num_texts, dtype=np.int64)
+
+    def get_texts(self, row: int) -> Texts:
+        return self._records.read_fields(row)[_TEXTS]
 
     def __len__(self) -> int:
         return len(self._records)
@@ -70,6 +87,16 @@ def count_texts(examples: Sequence[Example]) -> IntArray:
     if isinstance(examples, _ExampleSequence):
         return examples.count_texts()
     return np.fromiter((len(example.texts) for example in examples), dtype=np.int64, count=len(examples))
+
+
+def _get_texts(examples: Sequence[Example], row: int) -> Texts:
+    return examples.get_texts(row) if isinstance(examples, _ExampleSequence) else examples[row].texts
+
+
+def _iterate_texts(examples: Sequence[Example]) -> Iterator[Texts]:
+    if isinstance(examples, _ExampleSequence):
+        return examples.iterate_texts()
+    return (example.texts for example in examples)
 
 
 class _TextPlaces:
@@ -95,13 +122,33 @@ class _TextPlaces:
 class ExamplesPerText(_ExampleSequence):
     """One example with one text for each text of some scenes, in order."""
 
-    def __init__(self, scenes: Sequence[Example], build: Callable[[Example, int], Example]) -> None:
-        """Keep the scenes; `build` takes a scene and the number of one of its texts."""
-        self._scenes, self._build = scenes, build
+    def __init__(
+        self,
+        scenes: Sequence[Example],
+        build: Callable[[Example, int], Example],
+        choose_text: Callable[[Texts, int], Texts],
+    ) -> None:
+        """Keep the scenes.
+
+        Args:
+            scenes: scenes with any number of texts.
+            build: returns the example of a scene and the number of one of its texts.
+            choose_text: returns the text of that example, from the scene's texts and the number.
+        """
+        self._scenes, self._build, self._choose_text = scenes, build, choose_text
         self._places = _TextPlaces(scenes)
 
     def count_texts(self) -> IntArray:
         return np.ones(len(self), dtype=np.int64)
+
+    def get_texts(self, row: int) -> Texts:
+        scene, number = self._places.find(row)
+        return self._choose_text(_get_texts(self._scenes, scene), number)
+
+    def iterate_texts(self) -> Iterator[Texts]:
+        return (
+            self._choose_text(texts, number) for texts in _iterate_texts(self._scenes) for number in range(len(texts))
+        )
 
     def __len__(self) -> int:
         return int(self._places.starts[-1])
@@ -140,7 +187,7 @@ class SceneTexts(Sequence[str]):
 
     def _read(self, row: int) -> str:
         scene, number = self._places.find(row)
-        return self._scenes[scene].texts[number]
+        return _get_texts(self._scenes, scene)[number]
 
     def __iter__(self) -> Iterator[str]:
-        return (text for scene in self._scenes for text in scene.texts)
+        return chain.from_iterable(_iterate_texts(self._scenes))

@@ -16,7 +16,8 @@ from close_transfer.metrics.bootstrap import Scores
 from close_transfer.metrics.captions import score_captions
 from close_transfer.tasks.task import PreparedExamples, Task
 
-GetTexts = Callable[[Example, int], tuple[str, ...]]  # of a scene, for its caption of this number
+Texts = tuple[str, ...]
+ChooseTexts = Callable[[Texts, int], Texts]  # takes a scene's captions and the number of one
 
 
 def _exclude_caption(captions: Sequence[str], number: int) -> tuple[str, ...]:
@@ -28,16 +29,16 @@ def _exclude_input(references: Sequence[str], text: str) -> tuple[str, ...]:
     return _exclude_caption(references, references.index(text)) if text in references else tuple(references)
 
 
-def _get_caption(scene: Example, number: int) -> tuple[str, ...]:
-    return scene.texts if len(scene.texts) == 1 else (scene.texts[number],)
+def _choose_caption(captions: Texts, number: int) -> Texts:
+    return captions if len(captions) == 1 else (captions[number],)
 
 
-def _get_next_caption(scene: Example, number: int) -> tuple[str, ...]:
-    return (scene.texts[(number + 1) % len(scene.texts)],)
+def _choose_next_caption(captions: Texts, number: int) -> Texts:
+    return (captions[(number + 1) % len(captions)],)
 
 
-def _get_other_captions(scene: Example, number: int) -> tuple[str, ...]:
-    return _exclude_caption(scene.texts, number) or scene.texts
+def _choose_other_captions(captions: Texts, number: int) -> Texts:
+    return _exclude_caption(captions, number) or captions
 
 
 class _Captioning(Task):
@@ -59,17 +60,19 @@ class _Captioning(Task):
         """Return one name for both tasks: they differ in training only, so their results are comparable."""
         return Captioning.name
 
-    def _expand(self, scenes: Sequence[Example], get_texts: GetTexts, get_targets: GetTexts) -> ExamplesPerText:
+    def _expand(
+        self, scenes: Sequence[Example], choose_text: ChooseTexts, choose_targets: ChooseTexts
+    ) -> ExamplesPerText:
         """Return an example for each caption, with the texts and targets that the functions choose."""
 
         def build(scene: Example, number: int) -> Example:
-            texts, targets = get_texts(scene, number), get_targets(scene, number)
+            texts, targets = choose_text(scene.texts, number), choose_targets(scene.texts, number)
             return Example(
                 f"{scene.id}#{number}", texts, scene.image, self._prompt or scene.prompt, targets, scene.references,
                 scene.category, scene.subcategory,
             )  # fmt: skip
 
-        return ExamplesPerText(scenes, build)
+        return ExamplesPerText(scenes, build, choose_text)
 
     def _add_prompt(self, examples: list[Example]) -> list[Example]:
         return [replace(e, prompt=self._prompt) for e in examples] if self._prompt else examples
@@ -77,8 +80,8 @@ class _Captioning(Task):
     def prepare_for_validation(self, examples: Sequence[Example]) -> PreparedExamples:
         grouped = [e for e in examples if len(e.texts) > 1]
         if not grouped:
-            return PreparedExamples(self._expand(examples, _get_caption, _get_caption), "the same text")
-        shaped = self._expand(grouped, _get_next_caption, _get_caption)
+            return PreparedExamples(self._expand(examples, _choose_caption, _choose_caption), "the same text")
+        shaped = self._expand(grouped, _choose_next_caption, _choose_caption)
         left_out = len(examples) - len(grouped)
         notes = (f"{left_out} scenes with a single caption are not used for validation",) if left_out else ()
         return PreparedExamples(shaped, "another caption of the same scene", notes)
@@ -129,7 +132,7 @@ class Captioning(_Captioning):
     name = "captioning"
 
     def prepare_for_training(self, examples: Sequence[Example]) -> PreparedExamples:
-        return PreparedExamples(self._expand(examples, _get_caption, _get_caption))
+        return PreparedExamples(self._expand(examples, _choose_caption, _choose_caption))
 
 
 class CaptioningMulti(_Captioning):
@@ -144,6 +147,6 @@ class CaptioningMulti(_Captioning):
                 f"task=captioning-multi: none of the {len(examples)} scenes has a second caption to write from the first. "
                 "Use task=captioning, or name the column that groups captions with data.group_column"
             )
-        shaped = self._expand(examples, _get_caption, _get_other_captions)
+        shaped = self._expand(examples, _choose_caption, _choose_other_captions)
         notes = (f"{num_single} scenes have one caption only, which is its own target",) if num_single else ()
         return PreparedExamples(shaped, notes=notes)

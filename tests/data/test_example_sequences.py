@@ -34,9 +34,27 @@ def test_an_example_per_text_equals_the_list_of_them(scenes):
         return replace(scene, id=f"{scene.id}#{number}", texts=(scene.texts[number],))
 
     expected = [build(scene, number) for scene in scenes for number in range(len(scene.texts))]
-    examples = ExamplesPerText(scenes, build)
-    assert list(examples) == expected == [examples[row] for row in range(len(examples))]
-    assert count_texts(examples).tolist() == [1] * len(expected)
+    packed = PackedExamples(lambda number: scenes[number].image)
+    for number, scene in enumerate(scenes):
+        packed.append(scene, number)
+    for sequence in (scenes, packed):
+        examples = ExamplesPerText(sequence, build, lambda texts, number: (texts[number],))
+        rows = range(len(examples))
+        assert list(examples) == expected == [examples[row] for row in rows]
+        texts = [example.texts for example in expected]
+        assert list(examples.iterate_texts()) == texts == [examples.get_texts(row) for row in rows]
+        assert count_texts(examples).tolist() == [1] * len(expected)
+
+
+def test_texts_are_read_without_building_examples():
+    def refuse(*fields):
+        raise AssertionError
+
+    packed = PackedExamples(refuse)
+    for number, scene in enumerate(SCENES):
+        packed.append(scene, number)
+    texts = SceneTexts(ExamplesPerText(packed, refuse, lambda texts, number: (texts[number],)))
+    assert list(texts) == ["a", "b", "c", "b", "a", "d"] == texts[:]
 
 
 def test_texts_of_scenes_in_order(packed):

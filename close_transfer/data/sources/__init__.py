@@ -17,9 +17,11 @@ from close_transfer.config.data import (
     Vqa2Data,
     VqaEData,
 )
+from close_transfer.core.arrays import IntArray
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.text_check import check_sentences, spread_evenly
 from close_transfer.data.example_kinds import CAPTIONS, ExampleKind, find_datasets
+from close_transfer.data.example_sequences import count_texts
 from close_transfer.data.examples import Example
 from close_transfer.data.sources import (
     coco,
@@ -87,13 +89,16 @@ def _check_texts(data: DataConfig, kind: ExampleKind, examples: Sequence[Example
     if not getattr(data, "check_text", False):
         return
     source = data.describe_source()
-    texts: dict[str, Callable[[Example], Sequence[str]]] = {"text_column": lambda example: example.texts}
+    texts: dict[str, tuple[Callable[[Example], Sequence[str]], IntArray]] = {
+        "text_column": (lambda example: example.texts, count_texts(examples))
+    }
     if kind == CAPTIONS and data.columns.get("references_column"):
-        texts["references_column"] = lambda example: example.references
-    for name, get_texts in texts.items():
+        counts = np.fromiter((len(example.references) for example in examples), dtype=np.int64)
+        texts["references_column"] = (lambda example: example.references, counts)
+    for name, (get_texts, counts) in texts.items():
         column = data.columns.get(name)
         named = f"{source} data.{name}={column}" if column else source
-        with_text = np.flatnonzero(np.fromiter((bool(get_texts(example)) for example in examples), dtype=bool))
+        with_text = np.flatnonzero(counts)
         values = [get_texts(examples[int(with_text[place])])[0] for place in spread_evenly(range(len(with_text)))]
         check_sentences(values, named, f"data.{name}" if column else None, "data.check_text=false")
 

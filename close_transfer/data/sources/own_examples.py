@@ -123,6 +123,8 @@ def _build_row_examples(
     # Of all rows, so that training and validation refuse the same table.
     all_rows, joined = (_join_rows(rows), _join_rows(kept)) if joins_rows else (rows, kept)
     _check_ids(lambda: (row.id or make_id(row.number) for row in all_rows), data)
+    if joins_rows:  # rows of one side may join under other first rows, and so under other ids
+        _check_ids(lambda: (row.id or make_id(row.number) for row in joined), data)
     examples = PackedExamples(get_image)
     for row in joined:
         identifier = row.id or make_id(row.number)
@@ -138,6 +140,8 @@ def _build_row_examples(
 
 
 def _check_ids(iterate_ids: Callable[[], Iterable[str]], data: OwnData) -> None:
+    if data.id_column is None:  # groups and numbers of rows differ
+        return
     first_of_id = find_first_equal(pack_digests(map(compute_digest, iterate_ids())))
     repeated = first_of_id[first_of_id != np.arange(len(first_of_id))]
     if len(repeated):
