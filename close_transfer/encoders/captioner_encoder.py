@@ -71,10 +71,16 @@ def build_vision_transformer(sizes: VisionSizes) -> VisionTransformer:
         class_token=False,
         global_pool="avg",
         fc_norm=False,  # the mean is of the normed tokens, which a decoder reads too
+        act_layer="gelu_tanh",
         weight_init="jax",
     )
     assert isinstance(model.pos_embed, Tensor)
-    torch.nn.init.normal_(model.pos_embed, std=sizes["width"] ** -0.5)  # as big_vision; timm draws smaller ones
+    # As big_vision; timm draws smaller positions, and smaller weights of queries, keys and values, as one matrix.
+    torch.nn.init.normal_(model.pos_embed, std=sizes["width"] ** -0.5)
+    for name, weight in model.named_parameters():
+        if name.endswith("attn.qkv.weight"):
+            for projection in weight.chunk(3):
+                torch.nn.init.xavier_uniform_(projection)
     return model
 
 
