@@ -128,7 +128,7 @@ class FewShotAnswerer:
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
-        prefix = network.mapper(network.adapter(vector, shot.input_modality))[0]
+        prefix = network.mapper(network.adapt(vector, shot.input_modality))[0]
         question = self._form.format(question=shot.question)
         ids = self._format.encode_prompt(question, _NO_LIMIT)[0]
         if shot.answer:  # without its end token, because the next shot follows
