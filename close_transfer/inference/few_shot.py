@@ -99,7 +99,7 @@ class FewShotAnswerer:
             for prompt in prompts
         ]
         longest = max(map(len, rows))
-        check_positions(self._network.lm, longest + self._max_new_tokens, "Give fewer shots, or shorter questions")
+        check_positions(self._network.lm, longest, self._max_new_tokens, "Give fewer shots, or shorter questions")
         # Padding is on the left, because a decoder continues from the last token of each row.
         states = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
         mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long().to(states.device)
