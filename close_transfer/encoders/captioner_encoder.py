@@ -4,6 +4,7 @@ The network is timm's vision transformer, shaped as in big_vision: learned posit
 token, a norm at the end. A folder holds it as encoder.json (its sizes) and model.safetensors.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
-from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.config.components import CaptionerEncoderConfig, ClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import (
     atomic_path,
@@ -107,6 +108,31 @@ def save_encoder(folder: Path, model: VisionTransformer, sizes: VisionSizes) -> 
             save_file(weights, temporary)
     write_json(folder / _SIZES, dict(sizes))
     write_checksums(folder, (_SIZES, _WEIGHTS))
+
+
+def copy_encoder(name: str, folder: Path) -> None:
+    """Copy the encoder that `clip.model=name` names to a folder.
+
+    Raises:
+        UserError: if it is missing or damaged.
+        WriteError: if the folder cannot be written.
+    """
+    source = _find_folder(name)
+    check_checksums(source, (_SIZES, _WEIGHTS))
+    with report_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (_SIZES, _WEIGHTS):
+            with atomic_path(folder / file) as temporary:
+                shutil.copyfile(source / file, temporary)
+    write_checksums(folder, (_SIZES, _WEIGHTS))
+
+
+def prefer_own_encoder(clip: ClipConfig, folder: Path) -> ClipConfig:
+    """Return the settings of a model's encoder; of a captioner's, that in the model's own folder, which may have moved."""
+    own = folder.resolve() / ENCODER_FOLDER
+    if not isinstance(clip, CaptionerEncoderConfig) or not (own / _SIZES).is_file():
+        return clip
+    return clip.model_copy(update={"model": str(own)})
 
 
 def _find_folder(name: str) -> Path:

@@ -10,7 +10,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.captioner_encoder import (
     CaptionerEncoder,
     build_vision_transformer,
+    copy_encoder,
     normalize_pixels,
+    prefer_own_encoder,
     save_encoder,
     scale_to_pixels,
 )
@@ -52,6 +54,15 @@ def test_grid_and_mean_are_those_of_the_trained_network(network, tmp_path):
 
 def test_a_captioners_folder_and_its_encoders_are_the_same(network, tmp_path):
     assert load(tmp_path / "cap").image_key == load(tmp_path / "cap" / "encoder").image_key
+
+
+def test_a_models_own_encoder_is_preferred_and_can_be_copied(network, tmp_path):
+    recorded = load(tmp_path / "cap")
+    copy_encoder(str(tmp_path / "cap"), tmp_path / "copy" / "encoder")
+    settings = CaptionerEncoderConfig(kind="captioner", model="gone", features="grid", precision="fp32", batch_size=2)
+    own = prefer_own_encoder(settings, tmp_path / "copy")
+    assert CaptionerEncoder(own).fingerprint == recorded.fingerprint
+    assert prefer_own_encoder(settings, tmp_path / "elsewhere") == settings
 
 
 def test_there_is_no_text_tower(network, tmp_path):
