@@ -77,24 +77,31 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: CaptionerDecoderConfig) -> None:
         super().__init__(config)
+        for name in ("decoder_start_token_id", "pad_token_id"):
+            if getattr(config, name, None) not in range(config.vocab_size):
+                raise ValueError(f"{name}={getattr(config, name, None)} is not a token")
         width = config.width
         self.embedding = nn.Embedding(config.vocab_size + 1, width)  # the last row is the mask; std 1 is the default
         self.positions = nn.Parameter(torch.empty(config.num_positions, width))
         nn.init.normal_(self.positions, std=width**-0.5)
-        layer = nn.TransformerDecoderLayer(
-            width,
-            config.heads,
-            _MLP_RATIO * width,
-            dropout=0.0,
-            activation=partial(nn.functional.gelu, approximate="tanh"),
-            layer_norm_eps=_NORM_EPSILON,
-            batch_first=True,
-            norm_first=True,
-            bias=False,
+        # Not nn.TransformerDecoder: it copies a layer, which a limit of parameters does not notice.
+        self.layers = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                width,
+                config.heads,
+                _MLP_RATIO * width,
+                dropout=0.0,
+                activation=partial(nn.functional.gelu, approximate="tanh"),
+                layer_norm_eps=_NORM_EPSILON,
+                batch_first=True,
+                norm_first=True,
+                bias=False,
+            )
+            for _ in range(config.depth)
         )
-        self.layers = nn.TransformerDecoder(layer, config.depth, nn.LayerNorm(width, _NORM_EPSILON))
+        self.norm = nn.LayerNorm(width, _NORM_EPSILON)
         for name, weight in self.layers.named_parameters():
-            if weight.ndim == 2:  # each layer is a copy of one, so all are drawn again
+            if weight.ndim == 2:
                 # flax's default for the decoder's attention; the MLPs name Xavier's.
                 (lecun_normal_ if "attn" in name else nn.init.xavier_uniform_)(weight)
         self.head = nn.Linear(width, config.vocab_size)
@@ -147,14 +154,15 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         memory = encoder_outputs[0].to(hidden.dtype)
         if self.config.is_blind:
             memory, attention_mask = torch.zeros_like(memory[:, :1]), None
-        hidden = self.layers(
-            hidden,
-            memory,
-            tgt_mask=is_hidden,
-            tgt_is_causal=is_parallel is None,
-            memory_key_padding_mask=None if attention_mask is None else attention_mask == 0,
-        )
-        return Seq2SeqLMOutput(logits=self.head(hidden))
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                memory,
+                tgt_mask=is_hidden,
+                tgt_is_causal=is_parallel is None,
+                memory_key_padding_mask=None if attention_mask is None else attention_mask == 0,
+            )
+        return Seq2SeqLMOutput(logits=self.head(self.norm(hidden)))
 
     def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of a step of `generate`: all tokens are read again, because captions are short."""

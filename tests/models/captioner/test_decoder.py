@@ -1,5 +1,6 @@
 """Reading of a captioner's decoder: earlier tokens, masks, and the image."""
 
+import json
 import math
 
 import pytest
@@ -122,6 +123,18 @@ def test_a_text_longer_than_the_positions_is_refused(network_and_tokenizer):
     assert len(decoder.score_texts(grid, [""], [["a cat", "x" * 30]])[0]) == 2
     with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
         decoder.score_texts(grid, [""], [["a cat", "x" * 31]])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"depth": 10**9}, {"heads": 3}, {"decoder_start_token_id": 10**6}, {"pad_token_id": None}],
+)
+def test_sizes_that_are_not_those_of_the_weights_are_refused_before_building(network_and_tokenizer, tmp_path, setting):
+    network_and_tokenizer[0].save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"lm": config["lm"] | setting}))
+    with pytest.raises(UserError, match=r"config\.json"):
+        TransferNetwork.from_pretrained(tmp_path)
 
 
 def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_tokenizer):
