@@ -157,8 +157,11 @@ def _read_sizes(folder: Path) -> VisionSizes:
 def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
     """Load the weights, after a check that they are exactly those of the network that the sizes describe."""
     weights, described = folder / _WEIGHTS, str(folder / _SIZES)
+    num_tensors = len(read_header(weights))
+    if sizes["depth"] > num_tensors:  # timm lists a rate per layer first, which no limit of parameters notices
+        raise damaged_file_error(folder / _SIZES, f"depth={sizes['depth']}, but the weights hold {num_tensors} tensors")
     try:
-        with limit_parameters(lambda: len(read_header(weights)), described), torch.device("meta"):
+        with limit_parameters(lambda: num_tensors, described), torch.device("meta"):
             expected = build_vision_transformer(sizes).state_dict(keep_vars=True)
     except UserError:
         raise

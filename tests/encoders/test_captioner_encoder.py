@@ -87,6 +87,12 @@ def test_other_sizes_than_the_weights_are_refused(network, tmp_path):
         load(tmp_path / "other")
 
 
+def test_a_huge_depth_is_refused_before_building(network, tmp_path):
+    save_encoder(tmp_path / "other", network, SIZES | {"depth": 10**9})
+    with pytest.raises(UserError, match="depth=1000000000, but the weights hold"):
+        load(tmp_path / "other")
+
+
 def test_pixels_reach_from_minus_1_to_1():
     pixels = torch.tensor([[[[0, 127, 255]]]], dtype=torch.uint8)
     assert normalize_pixels(pixels).flatten().tolist() == pytest.approx([-1, 127 / 127.5 - 1, 1])
