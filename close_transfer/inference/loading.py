@@ -67,8 +67,10 @@ def load_encoder_settings(model: TransferNetwork) -> ClipConfig:
             f"the settings of this model's encoder {trained['name']} cannot be read, because another version of "
             "close-transfer trained it. Use that version, or train the model again"
         ) from None
+    if not model.name_or_path:
+        return settings
     folder = Path(model.name_or_path).resolve()  # a saved model's holds the encoder; a checkpoint's is in its run's
-    return prefer_own_encoder(prefer_own_encoder(settings, folder.parent), folder) if model.name_or_path else settings
+    return prefer_own_encoder(prefer_own_encoder(settings, folder.parent), folder)
 
 
 def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:
