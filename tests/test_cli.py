@@ -235,6 +235,12 @@ def test_adapters_keep_the_order_they_were_given_in():
         ),
         (["adapter=whiten", "adapter.whiten.shrinkage=2"], r"adapter\.whiten\.shrinkage=2"),
         (["noise_cosine=0"], r"noise_cosine=0"),
+        (["mapper=identity"], r"mapper=identity gives .* so adapter=gaussian and noise would have no effect\. Give "),
+        (["mapper=identity", "noise=0", "adapter=blind"], r"so adapter=blind and noise would have no effect"),
+        (
+            ["mapper=identity", "noise=0", "adapter=[remove_mean,gaussian]"],
+            r"so adapter=remove_mean,gaussian and noise",
+        ),
     ],
 )
 def test_mistakes_in_adapters_and_noise(overrides, message):

@@ -6,9 +6,16 @@ from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model
 
 from close_transfer.config.adapters import AdapterConfig
 from close_transfer.config.choices import AutoNoise, NoiseRule, as_tuple
-from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig, LoopConfig, MapperConfig, TaskConfig
+from close_transfer.config.components import (
+    ClipConfig,
+    EmbeddingCacheConfig,
+    IdentityMapperConfig,
+    LoopConfig,
+    MapperConfig,
+    TaskConfig,
+)
 from close_transfer.config.data import DataConfig
-from close_transfer.config.language_models import LMConfig
+from close_transfer.config.language_models import LMConfig, ScratchLM
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import Natural, NonNegative, StrictModel
 
@@ -89,6 +96,21 @@ class TrainConfig(StrictModel):
         if (name := self.adapter.own_noise_scale) is not None and isinstance(self.noise, str):
             settings = ",".join(f"adapter.{name}.{key}={value}" for key, value in getattr(self.adapter, name))
             raise ValueError(f"noise={self.noise}: {settings} has its own scale. Leave noise out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_identity_mapper(self) -> "TrainConfig":
+        """Check that no adapter is asked for that an identity mapper would skip."""
+        if not isinstance(self.mapper, IdentityMapperConfig):
+            return self
+        adds_nothing = self.noise == 0 and self.adapter.noise_names == self.adapter.names
+        is_blind = isinstance(self.lm, ScratchLM) and bool(self.lm.config.get("is_blind"))
+        if not is_blind and not (adds_nothing and self.adapter.own_noise_scale is None):
+            raise ValueError(
+                f"mapper=identity gives the encoder's vectors to the language model as they are, so "
+                f"adapter={','.join(self.adapter.names)} and noise would have no effect. Give adapter=gaussian noise=0, or "
+                "another mapper"
+            )
         return self
 
     @property

@@ -124,7 +124,7 @@ class TrainCaptionerConfig(StrictModel):
             task=self.task,
             data=self.data,
             clip=CaptionerEncoderConfig(
-                kind="captioner", model=str(encoder.absolute()), features="grid", precision="auto", batch_size=256
+                kind="captioner", model=str(encoder.resolve()), features="grid", precision="auto", batch_size=256
             ),
             # An identity mapper skips adapters; that of a blind captioner says so to reports.
             adapter=AdapterConfig(blind=AdapterSettings())

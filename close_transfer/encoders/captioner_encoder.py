@@ -4,6 +4,7 @@ The network is timm's vision transformer, shaped as in big_vision: learned posit
 token, a norm at the end. A folder holds it as encoder.json (its sizes) and model.safetensors.
 """
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
-from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.config.components import CaptionerEncoderConfig, ClipConfig
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import (
     atomic_path,
@@ -71,10 +72,16 @@ def build_vision_transformer(sizes: VisionSizes) -> VisionTransformer:
         class_token=False,
         global_pool="avg",
         fc_norm=False,  # the mean is of the normed tokens, which a decoder reads too
+        act_layer="gelu_tanh",
         weight_init="jax",
     )
     assert isinstance(model.pos_embed, Tensor)
-    torch.nn.init.normal_(model.pos_embed, std=sizes["width"] ** -0.5)  # as big_vision; timm draws smaller ones
+    # As big_vision; timm draws smaller positions, and smaller weights of queries, keys and values, as one matrix.
+    torch.nn.init.normal_(model.pos_embed, std=sizes["width"] ** -0.5)
+    for name, weight in model.named_parameters():
+        if name.endswith("attn.qkv.weight"):
+            for projection in weight.chunk(3):
+                torch.nn.init.xavier_uniform_(projection)
     return model
 
 
@@ -103,6 +110,31 @@ def save_encoder(folder: Path, model: VisionTransformer, sizes: VisionSizes) -> 
     write_checksums(folder, (_SIZES, _WEIGHTS))
 
 
+def copy_encoder(name: str, folder: Path) -> None:
+    """Copy the encoder that `clip.model=name` names to a folder.
+
+    Raises:
+        UserError: if it is missing or damaged.
+        WriteError: if the folder cannot be written.
+    """
+    source = _find_folder(name)
+    check_checksums(source, (_SIZES, _WEIGHTS))
+    with report_write_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file in (_SIZES, _WEIGHTS):
+            with atomic_path(folder / file) as temporary:
+                shutil.copyfile(source / file, temporary)
+    write_checksums(folder, (_SIZES, _WEIGHTS))
+
+
+def prefer_own_encoder(clip: ClipConfig, folder: Path) -> ClipConfig:
+    """Return the settings of a model's encoder; of a captioner's, that in the model's own folder, which may have moved."""
+    own = folder.resolve() / ENCODER_FOLDER
+    if not isinstance(clip, CaptionerEncoderConfig) or not (own / _SIZES).is_file():
+        return clip
+    return clip.model_copy(update={"model": str(own)})
+
+
 def _find_folder(name: str) -> Path:
     """Return the folder of the encoder, from its own name or that of its captioner's folder."""
     folder = Path(name)
@@ -125,8 +157,11 @@ def _read_sizes(folder: Path) -> VisionSizes:
 def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
     """Load the weights, after a check that they are exactly those of the network that the sizes describe."""
     weights, described = folder / _WEIGHTS, str(folder / _SIZES)
+    num_tensors = len(read_header(weights))
+    if sizes["depth"] > num_tensors:  # timm lists a rate per layer first, which no limit of parameters notices
+        raise damaged_file_error(folder / _SIZES, f"depth={sizes['depth']}, but the weights hold {num_tensors} tensors")
     try:
-        with limit_parameters(lambda: len(read_header(weights)), described), torch.device("meta"):
+        with limit_parameters(lambda: num_tensors, described), torch.device("meta"):
             expected = build_vision_transformer(sizes).state_dict(keep_vars=True)
     except UserError:
         raise

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.lib.format import open_memmap
+from numpy.lib.format import open_memmap, write_array_header_2_0
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -40,7 +40,7 @@ def load_pixels(images: Sequence[ImageRef], size: int, folder: Path) -> NDArray[
         with report_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with atomic_path(path) as temporary:
-                _write(images, size, open_memmap(temporary, "w+", np.uint8, shape))
+                _write(images, size, temporary, shape)
     try:
         pixels = open_memmap(path, "r")
     except (ValueError, OSError) as error:
@@ -50,8 +50,10 @@ def load_pixels(images: Sequence[ImageRef], size: int, folder: Path) -> NDArray[
     return pixels
 
 
-def _write(images: Sequence[ImageRef], size: int, pixels: np.memmap) -> None:
+def _write(images: Sequence[ImageRef], size: int, path: Path, shape: tuple[int, ...]) -> None:
     scaled = map_ahead(lambda image: scale_to_pixels(image.open(), size), images, _NUM_THREADS)
-    for row, image in enumerate(tqdm(scaled, total=len(images), desc="reading images", unit="image")):
-        pixels[row] = image
-    pixels.flush()
+    # Not by memory map: on a full disk, the system would kill the process.
+    with path.open("wb") as file:
+        write_array_header_2_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for image in tqdm(scaled, total=len(images), desc="reading images", unit="image"):
+            file.write(image.tobytes())

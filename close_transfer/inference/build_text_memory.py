@@ -42,7 +42,7 @@ def _adapt_vectors(model: TransferNetwork, gather: Callable[[slice], FloatArray]
     There may be millions, so it adapts them block by block and keeps them in float16.
 
     Args:
-        model: network whose adapters are applied.
+        model: network that reads the vectors.
         gather: returns the raw vectors of a slice, shape (rows, dim).
         count: number of vectors.
     """
@@ -50,7 +50,7 @@ def _adapt_vectors(model: TransferNetwork, gather: Callable[[slice], FloatArray]
     for start in range(0, count, _BLOCK):
         block = slice(start, min(start + _BLOCK, count))
         vectors = torch.from_numpy(np.array(gather(block), dtype=np.float32)).to(model.device)
-        adapted[block] = model.adapter(vectors, "text").cpu().numpy()
+        adapted[block] = model.adapt(vectors, "text").cpu().numpy()
     return adapted
 
 

@@ -179,8 +179,8 @@ class Decoder:
         context = self._model.read(
             torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
         )
-        needed = context.states.shape[1] + self._max_new
-        check_positions(self._model.lm, needed, "Give shorter prompts, or train with a smaller task.max_prompt_tokens")
+        remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
+        check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
         label_scores = self._score_labels(context, prompts, labels) if labels else None
         with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
             # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
@@ -227,8 +227,7 @@ class Decoder:
             [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
         )
         ids = [target for target, _ in targets]
-        needed = context.states.shape[1] + max(map(len, ids))
-        check_positions(self._model.lm, needed, "Give shorter texts")
+        check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
         selected = context.select(torch.tensor(rows, device=context.states.device))
         likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]

@@ -99,7 +99,7 @@ class FewShotAnswerer:
             for prompt in prompts
         ]
         longest = max(map(len, rows))
-        check_positions(self._network.lm, longest + self._max_new_tokens, "Give fewer shots, or shorter questions")
+        check_positions(self._network.lm, longest, self._max_new_tokens, "Give fewer shots, or shorter questions")
         # Padding is on the left, because a decoder continues from the last token of each row.
         states = torch.stack([torch.cat([row.new_zeros(longest - len(row), row.shape[1]), row]) for row in rows])
         mask = torch.stack([torch.arange(longest) >= longest - len(row) for row in rows]).long().to(states.device)
@@ -128,7 +128,7 @@ class FewShotAnswerer:
         network = self._network
         vector = torch.from_numpy(np.asarray(shot.vector, dtype=np.float32))[None].to(network.device)
         embeddings = network.lm.get_input_embeddings()
-        prefix = network.mapper(network.adapter(vector, shot.input_modality))[0]
+        prefix = network.mapper(network.adapt(vector, shot.input_modality))[0]
         question = self._form.format(question=shot.question)
         ids = self._format.encode_prompt(question, _NO_LIMIT)[0]
         if shot.answer:  # without its end token, because the next shot follows

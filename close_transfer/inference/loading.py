@@ -10,6 +10,7 @@ from close_transfer.config.components import ClipConfig, TaskConfig
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import describe_first_problem
 from close_transfer.encoders import AnyEncoder
+from close_transfer.encoders.captioner_encoder import prefer_own_encoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.training.run_folder import RunFolder
@@ -53,19 +54,23 @@ def load_task_settings(model: TransferNetwork) -> TaskConfig:
 
 
 def load_encoder_settings(model: TransferNetwork) -> ClipConfig:
-    """Return the settings of the encoder that the model was trained with.
+    """Return the settings of the encoder that the model was trained with, from the model's own folder if it is there.
 
     Raises:
         UserError: if this version cannot read them.
     """
     trained = model.config.encoder
     try:
-        return TypeAdapter(ClipConfig).validate_python(trained["config"])
+        settings = TypeAdapter(ClipConfig).validate_python(trained["config"])
     except (KeyError, ValidationError):
         raise UserError(
             f"the settings of this model's encoder {trained['name']} cannot be read, because another version of "
             "close-transfer trained it. Use that version, or train the model again"
         ) from None
+    if not model.name_or_path:
+        return settings
+    folder = Path(model.name_or_path).resolve()  # a saved model's holds the encoder; a checkpoint's is in its run's
+    return prefer_own_encoder(prefer_own_encoder(settings, folder.parent), folder)
 
 
 def check_encoder(encoder: AnyEncoder, model: TransferNetwork) -> None:

@@ -50,7 +50,7 @@ def find_nearest_words(
         For each vector, for each token of its prefix, `count` words.
     """
     network.eval()
-    adapted = network.adapter(vectors.to(network.device), input_modality)
+    adapted = network.adapt(vectors.to(network.device), input_modality)
     prefix = F.normalize(network.mapper(adapted).float(), dim=-1)
     weights = network.lm.get_input_embeddings().weight
     assert isinstance(weights, Tensor)

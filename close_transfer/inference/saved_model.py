@@ -6,11 +6,13 @@ from typing import Any, Self
 import torch
 import transformers
 
+from close_transfer.config.components import CaptionerEncoderConfig
 from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.checksums import write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.pages import write_page
 from close_transfer.encoders import Encoder, load_encoder
+from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, copy_encoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings, load_task_settings
 from close_transfer.models.device import pick_device
@@ -112,7 +114,7 @@ class SavedModel:
 
         The card and about.json hold names of files without their paths. config.json keeps the paths that loading on this
         machine needs: the folder of a LoRA or frozen model's language model, and the encoder's weights. `push_to_hub`
-        leaves them out.
+        leaves them out. The encoder of a captioner is saved with it.
 
         Args:
             folder: path of the folder, which is created if needed; existing files are overwritten.
@@ -121,6 +123,7 @@ class SavedModel:
                 no licence has been chosen.
 
         Raises:
+            UserError: if the encoder of a captioner is missing or damaged.
             WriteError: if the folder cannot be written.
         """
         folder = Path(folder)
@@ -128,6 +131,10 @@ class SavedModel:
             folder.mkdir(parents=True, exist_ok=True)
         # After a kill in between, the files do not fit the checksums that were there before.
         names = save_parts(folder, self.network) + save_parts(folder, self.tokenizer)
+        if self.network.config.encoder.get("config", {}).get("kind") == "captioner":
+            encoder = load_encoder_settings(self.network)
+            assert isinstance(encoder, CaptionerEncoderConfig)
+            copy_encoder(encoder.model, folder / ENCODER_FOLDER)
         write_about(folder, self.about)
         write_checksums(folder, [*names, ABOUT])
         card = build_model_card(self.network.config, self.about, name or folder.name, licence)

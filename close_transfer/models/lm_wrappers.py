@@ -141,16 +141,25 @@ class DecoderOnly:
         return output.sequences  # generate() returns tokens after the embeddings only
 
 
-def check_positions(lm: PreTrainedModel, needed: int, remedy: str) -> None:
+def check_positions(lm: PreTrainedModel, num_read: int, num_written: int, remedy: str) -> None:
     """Check that a language model has enough positions; T5's relative positions have no limit.
+
+    Args:
+        lm: language model.
+        num_read: tokens of the image and the prompt; they take positions of a decoder-only model.
+        num_written: tokens of the target, with the end token.
+        remedy: sentence that says what to do.
 
     Raises:
         UserError: if it has not, with the remedy.
     """
     num_positions = getattr(lm.config, "max_position_embeddings", None)
-    if not lm.config.is_encoder_decoder and num_positions is not None and needed > num_positions:
+    needed, subject = num_read + num_written, "an image with its text"
+    if lm.config.is_encoder_decoder:
+        needed, subject = num_written, "a text"
+    if num_positions is not None and needed > num_positions:
         raise UserError(
-            f"the language model has {num_positions:,} positions, but an image with its text may take {needed:,}. {remedy}"
+            f"the language model has {num_positions:,} positions, but {subject} may take {needed:,}. {remedy}"
         )
 
 

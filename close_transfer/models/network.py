@@ -132,6 +132,12 @@ class TransferNetwork(PreTrainedModel):
             self.lm.eval()
         return self
 
+    def adapt(
+        self, vectors: Float[Tensor, "b *k d"], input_modality: InputModality, noise: NoiseSource | None = None
+    ) -> Float[Tensor, "b *k d"]:
+        """Return the vectors as the mapper reads them: adapted, or as they are if it reads raw vectors."""
+        return vectors if self.mapper.reads_raw_vectors else self.adapter(vectors, input_modality, noise)
+
     def read(
         self,
         vectors: Float[Tensor, "b *k d"],
@@ -141,7 +147,7 @@ class TransferNetwork(PreTrainedModel):
         noise: NoiseSource | None = None,
     ) -> Context:
         """Return the language model's context: the vector's tokens and the prompt, in the model's text format."""
-        adapted = vectors if self.mapper.reads_raw_vectors else self.adapter(vectors, input_modality, noise)
+        adapted = self.adapt(vectors, input_modality, noise)
         embeddings = self.lm.get_input_embeddings()
         prefix = self.mapper(adapted if self.text_memory is None else self.text_memory(adapted)).to(
             embeddings.weight.dtype

@@ -105,4 +105,4 @@ def check_prompt_lengths(
         "language model"
     )
     longest_prompt = max(part.longest_prompt for part in examples)
-    check_positions(network.lm, before + prefix + longest_prompt + target, remedy)
+    check_positions(network.lm, before + prefix + longest_prompt, target, remedy)

@@ -18,7 +18,7 @@ from close_transfer.training.batch_order import split_batch
 from close_transfer.training.parts import move_part
 from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import TrainingState
-from close_transfer.training.train_step import compute_seed, sum_loss
+from close_transfer.training.train_step import compute_seed, sum_loss, sum_losses
 from close_transfer.training.transfer_objective import sample_validation_rows
 
 _PARALLEL = 1  # random stream of the masks, separate from that of the order
@@ -64,14 +64,14 @@ class CaptionPart:
         pixels: images, shape (rows, size, size, 3), uint8.
         labels: tokens to write, `IGNORED` for padding, shape (rows, length).
         is_parallel: True for texts whose tokens are all predicted at once, shape (rows,).
-        weight: inverse of the number of tokens to write in the global batch; 0 for a part that `split_batch` filled.
-            Shape (), float32.
+        weights: weight of each text's summed loss: the loss is the mean over each text's tokens, then over the texts of
+            the global batch. 0 for a part that `split_batch` filled. Shape (rows,), float32.
     """
 
     pixels: Tensor
     labels: Tensor
     is_parallel: Tensor
-    weight: Tensor
+    weights: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -79,7 +79,7 @@ class CaptionPart:
 
 @dataclass
 class CaptionerObjective:
-    """Cross-entropy of texts, given their images.
+    """Cross-entropy of texts, given their images: in training a mean of the texts' means, in validation over tokens.
 
     Attributes:
         examples: training texts with their images.
@@ -118,13 +118,12 @@ class CaptionerObjective:
         drawn = np.random.default_rng([self.seed, step, _PARALLEL]).random(len(rows)) < self.parallel_share
         # Masks are attended to, so the number of places must not show how long the texts are.
         length = self.num_positions if self.parallel_share else multiple
-        num_tokens = int(self._lengths[rows].sum())
         return [
             CaptionPart(
                 self.examples.gather_pixels(rows[positions]),
                 self.examples.texts.pad(rows[positions], IGNORED, length),
                 torch.from_numpy(drawn[positions]),
-                torch.tensor(weight / num_tokens, dtype=torch.float32),
+                torch.from_numpy(weight / (len(rows) * self._lengths[rows[positions]])).float(),
             )
             for positions, weight in split_batch(len(rows), num_parts)
         ]
@@ -134,7 +133,7 @@ class CaptionerObjective:
     ) -> Tensor:
         with accelerator.autocast():
             logits = model(pixels=part.pixels, labels=part.labels, is_parallel=part.is_parallel)
-        return sum_loss(logits, part.labels, self.config.label_smoothing) * part.weight
+        return (sum_losses(logits, part.labels, self.config.label_smoothing) * part.weights).sum()
 
     def update_state(self, state: TrainingState) -> None:
         pass
@@ -150,7 +149,7 @@ class CaptionerObjective:
             part_rows = rows[start : start + self.config.batch_size]
             labels = self.validation.texts.pad(part_rows, IGNORED)
             is_parallel = torch.zeros(len(labels), dtype=torch.bool)
-            part = CaptionPart(self.validation.gather_pixels(part_rows), labels, is_parallel, torch.ones(()))
+            part = CaptionPart(self.validation.gather_pixels(part_rows), labels, is_parallel, torch.ones(len(labels)))
             part = move_part(part, accelerator.device)
             with accelerator.autocast():
                 logits = model(pixels=part.pixels, labels=part.labels)

@@ -25,6 +25,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.schema import describe_first_problem
+from close_transfer.encoders.captioner_encoder import prefer_own_encoder
 from close_transfer.training.run_facts import read_facts, write_facts
 
 # Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.
@@ -149,6 +150,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, dict]:
             f"run={folder}: config.yaml, {describe_first_problem(error)}; another version wrote this run. Train again, or use the run "
             "with that version"
         ) from None
+    config = config.model_copy(update={"clip": prefer_own_encoder(config.clip, folder)})
     return config, read_facts(folder)
 
 

@@ -54,6 +54,18 @@ def sum_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0)
     )
 
 
+def sum_losses(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    """Return the cross-entropy of each target, summed over its tokens, shape (targets,); arguments as of `sum_loss`."""
+    losses = F.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        ignore_index=IGNORED,
+        reduction="none",
+        label_smoothing=smoothing,
+    )
+    return losses.unflatten(0, labels.shape).sum(dim=1)
+
+
 @dataclass(frozen=True)
 class Measured:
     """Values of a step, on the device: reading one makes the host wait for the step.

@@ -10,7 +10,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.encoders.captioner_encoder import (
     CaptionerEncoder,
     build_vision_transformer,
+    copy_encoder,
     normalize_pixels,
+    prefer_own_encoder,
     save_encoder,
     scale_to_pixels,
 )
@@ -54,6 +56,15 @@ def test_a_captioners_folder_and_its_encoders_are_the_same(network, tmp_path):
     assert load(tmp_path / "cap").image_key == load(tmp_path / "cap" / "encoder").image_key
 
 
+def test_a_models_own_encoder_is_preferred_and_can_be_copied(network, tmp_path):
+    recorded = load(tmp_path / "cap")
+    copy_encoder(str(tmp_path / "cap"), tmp_path / "copy" / "encoder")
+    settings = CaptionerEncoderConfig(kind="captioner", model="gone", features="grid", precision="fp32", batch_size=2)
+    own = prefer_own_encoder(settings, tmp_path / "copy")
+    assert CaptionerEncoder(own).fingerprint == recorded.fingerprint
+    assert prefer_own_encoder(settings, tmp_path / "elsewhere") == settings
+
+
 def test_there_is_no_text_tower(network, tmp_path):
     encoder = load(tmp_path / "cap")
     for call in (encoder.encode_texts, encoder.encode_text_groups, encoder.count_cut):
@@ -73,6 +84,12 @@ def test_a_missing_or_damaged_folder_is_named(network, tmp_path):
 def test_other_sizes_than_the_weights_are_refused(network, tmp_path):
     save_encoder(tmp_path / "other", network, SIZES | {"width": 16})
     with pytest.raises(UserError, match="describes"):
+        load(tmp_path / "other")
+
+
+def test_a_huge_depth_is_refused_before_building(network, tmp_path):
+    save_encoder(tmp_path / "other", network, SIZES | {"depth": 10**9})
+    with pytest.raises(UserError, match="depth=1000000000, but the weights hold"):
         load(tmp_path / "other")
 
 

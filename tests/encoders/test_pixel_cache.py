@@ -1,11 +1,15 @@
 """The cache of decoded images."""
 
+import errno
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from close_transfer.core.atomic_files import WriteError
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import ImageRef
+from close_transfer.encoders import pixel_cache
 from close_transfer.encoders.pixel_cache import load_pixels
 
 
@@ -53,3 +57,24 @@ def test_a_damaged_file_is_named(tmp_path):
     path.write_bytes(b"damaged")
     with pytest.raises(UserError, match="damaged"):
         load_pixels(make_refs([]), 4, tmp_path)
+
+
+def test_a_full_disk_is_an_error_because_nothing_is_written_by_memory_map(tmp_path, monkeypatch):
+    # A write to a mapped file that the disk has no room for ends the process by a signal.
+    modes = []
+
+    def open_only(path, mode, *args):
+        modes.append(mode)
+        return np.load(path, mmap_mode=mode)
+
+    monkeypatch.setattr(pixel_cache, "open_memmap", open_only)
+    load_pixels(make_refs([]), 4, tmp_path / "a")
+    assert modes == ["r"]
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pixel_cache, "write_array_header_2_0", fail)
+    with pytest.raises(WriteError):
+        load_pixels(make_refs([]), 4, tmp_path / "b")
+    assert not list((tmp_path / "b").iterdir())

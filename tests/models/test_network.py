@@ -8,6 +8,7 @@ from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.network import TransferConfig, TransferNetwork
@@ -67,6 +68,15 @@ def test_a_scene_is_encoded_once_however_many_targets_it_has(parts, vectors, mon
     for target in range(3):
         alone = model(vectors[:1], empty, empty, labels[target : target + 1], torch.tensor([0]), "image")
         torch.testing.assert_close(together[target : target + 1], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_a_mapper_of_raw_vectors_reads_them_as_they_are_everywhere(parts):
+    given = parts[0].config.to_dict() | {"mapper": {"name": "identity", "num_tokens": 1}, "encoder": {"dim": 32}}
+    model = TransferNetwork(TransferConfig(**given), parts[0].lm).eval()
+    raw = 3 * model.lm.get_input_embeddings().weight[[5, 6]]  # adapters would scale these to unit length
+    assert torch.equal(model.adapt(raw, "image"), raw) and not torch.equal(model.adapter(raw, "image"), raw)
+    words = find_nearest_words(model, parts[1], raw, "image", 1)
+    assert [word.cosine for ((word,),) in words] == pytest.approx([1, 1])
 
 
 def test_prompts_are_read(parts, vectors):

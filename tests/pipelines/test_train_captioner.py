@@ -120,6 +120,22 @@ def test_a_captioner_is_a_run_and_an_encoder(capsys):
     written = json.loads(Path("out.jsonl").read_text())["prediction"]
     assert TransferModel.from_pretrained("cap", device="cpu").caption(np.asarray(image), num_beams=2) == written
 
+    # Moved, and exported, it needs nothing of its first folder.
+    Path("cap").rename("moved")
+    TransferModel.from_pretrained("moved", device="cpu").save_pretrained("exported")
+    assert (
+        evaluate(compose_config("evaluate", EvaluateConfig, ["run=moved", *arguments[1:]])).scores == evaluation.scores
+    )
+    Path("moved").rename("cap")
+    Path("cap", "encoder").rename("encoder")
+    exported = TransferModel.from_pretrained("exported", device="cpu")
+    assert exported.caption(np.asarray(image), num_beams=2) == written
+    with Path("exported", "encoder", "model.safetensors").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(UserError, match="damaged"):
+        TransferModel.from_pretrained("exported", device="cpu").caption(np.asarray(image))
+    Path("encoder").rename("cap/encoder")
+
     # Its encoder serves training on images, pooled and as a grid.
     for features in ("pooled", "grid"):
         given = [

@@ -1,22 +1,26 @@
 """Decoder of a captioner: a transformer that reads an image's tokens by cross-attention (Cap, CapPa, arXiv 2306.07915).
 
-As in big_vision: norms before the layers, no biases, no dropout, learned positions, token embeddings of standard
-deviation 1, and an output layer that shares no weights and starts at zero. A layer is PyTorch's own.
+As in big_vision: norms before the layers, no biases in the layers, no dropout, learned positions, token embeddings of
+standard deviation 1, and an output layer that shares no weights and starts at zero. The last norm and the output layer
+have biases. A layer is PyTorch's own.
 
 For transformers it is an encoder-decoder whose encoder returns its input, so `generate` decodes it.
 
 Shapes: t targets, k tokens of an image, h width, l target tokens, v vocabulary.
 """
 
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
+from timm.layers import lecun_normal_
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
 _IGNORED = -100  # label of a padded token, as `lm_wrappers.IGNORED`
+_NORM_EPSILON = 1e-6  # flax's and timm's; PyTorch's is ten times that
 _MLP_RATIO = 4  # width of the MLP in units of the width, as in every published vision transformer
 
 
@@ -73,27 +77,36 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
 
     def __init__(self, config: CaptionerDecoderConfig) -> None:
         super().__init__(config)
+        for name in ("decoder_start_token_id", "pad_token_id"):
+            if getattr(config, name, None) not in range(config.vocab_size):
+                raise ValueError(f"{name}={getattr(config, name, None)} is not a token")
         width = config.width
         self.embedding = nn.Embedding(config.vocab_size + 1, width)  # the last row is the mask; std 1 is the default
         self.positions = nn.Parameter(torch.empty(config.num_positions, width))
         nn.init.normal_(self.positions, std=width**-0.5)
-        layer = nn.TransformerDecoderLayer(
-            width,
-            config.heads,
-            _MLP_RATIO * width,
-            dropout=0.0,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-            bias=False,
+        # Not nn.TransformerDecoder: it copies a layer, which a limit of parameters does not notice.
+        self.layers = nn.ModuleList(
+            nn.TransformerDecoderLayer(
+                width,
+                config.heads,
+                _MLP_RATIO * width,
+                dropout=0.0,
+                activation=partial(nn.functional.gelu, approximate="tanh"),
+                layer_norm_eps=_NORM_EPSILON,
+                batch_first=True,
+                norm_first=True,
+                bias=False,
+            )
+            for _ in range(config.depth)
         )
-        self.layers = nn.TransformerDecoder(layer, config.depth, nn.LayerNorm(width, bias=False))
+        self.norm = nn.LayerNorm(width, _NORM_EPSILON)
         for name, weight in self.layers.named_parameters():
-            if weight.ndim == 2:  # each layer is a copy of one, so all are drawn again
-                for projection in weight.chunk(3) if name.endswith("in_proj_weight") else [weight]:
-                    nn.init.xavier_uniform_(projection)
-        self.head = nn.Linear(width, config.vocab_size, bias=False)
+            if weight.ndim == 2:
+                # flax's default for the decoder's attention; the MLPs name Xavier's.
+                (lecun_normal_ if "attn" in name else nn.init.xavier_uniform_)(weight)
+        self.head = nn.Linear(width, config.vocab_size)
         nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
         self._reader = _Reader()
         self.post_init()
 
@@ -141,14 +154,15 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         memory = encoder_outputs[0].to(hidden.dtype)
         if self.config.is_blind:
             memory, attention_mask = torch.zeros_like(memory[:, :1]), None
-        hidden = self.layers(
-            hidden,
-            memory,
-            tgt_mask=is_hidden,
-            tgt_is_causal=is_parallel is None,
-            memory_key_padding_mask=None if attention_mask is None else attention_mask == 0,
-        )
-        return Seq2SeqLMOutput(logits=self.head(hidden))
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                memory,
+                tgt_mask=is_hidden,
+                tgt_is_causal=is_parallel is None,
+                memory_key_padding_mask=None if attention_mask is None else attention_mask == 0,
+            )
+        return Seq2SeqLMOutput(logits=self.head(self.norm(hidden)))
 
     def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Return the arguments of a step of `generate`: all tokens are read again, because captions are short."""

@@ -29,12 +29,12 @@ def count_vision(width, depth, patch, tokens):
 
 
 def count_decoder(width, depth, vocabulary, positions):
-    """Parameters of a decoder without biases, by hand."""
+    """Parameters of a decoder, by hand; its last norm and output layer have biases."""
     attention = 4 * width * width  # of queries, keys, values and the output; a layer has two
     mlp = 2 * width * 4 * width
     norm = width  # gain only; a layer has three
     embeddings = (vocabulary + 1) * width + positions * width  # one more row, for the mask
-    return embeddings + depth * (2 * attention + mlp + 3 * norm) + norm + vocabulary * width
+    return embeddings + depth * (2 * attention + mlp + 3 * norm) + 2 * norm + vocabulary * width + vocabulary
 
 
 @pytest.mark.slow
@@ -64,6 +64,27 @@ def test_the_published_encoder_has_85797120_parameters():
         )
     assert sum(p.numel() for p in encoder.parameters()) == 85_797_120
     assert count_vision(768, 12, 16, 196) == 590_592 + 150_528 + 12 * 7_087_872 + 1_536 == 85_797_120
+
+
+def test_initial_weights_have_the_published_spread():
+    torch.manual_seed(0)
+    width = 64
+    vision = build_vision_transformer({"image_size": 8, "patch_size": 4, "width": width, "depth": 2, "heads": 2})
+    decoder = Captioner(CaptionerConfig(VISION, DECODER | {"width": width, "vocab_size": 500, "depth": 2})).decoder
+    square, mlp = (2 / (2 * width)) ** 0.5, (2 / (5 * width)) ** 0.5  # Xavier's; flax draws each projection on its own
+    lecun = width**-0.5
+    expected = {"attn.qkv": square, "attn.proj": square, "mlp.fc1": mlp, "mlp.fc2": mlp, "patch_embed.proj": 48**-0.5}
+    for name, std in expected.items():
+        layers = [weight for key, weight in vision.named_parameters() if key.endswith(f"{name}.weight")]
+        assert all(weight.std().item() == pytest.approx(std, rel=0.05) for weight in layers) and layers, name
+    expected = {"in_proj_weight": lecun, "out_proj.weight": lecun, "linear1.weight": mlp, "linear2.weight": mlp}
+    for name, std in expected.items():
+        layers = [weight for key, weight in decoder.layers.named_parameters() if key.endswith(name)]
+        assert all(weight.std().item() == pytest.approx(std, rel=0.05) for weight in layers) and layers, name
+    assert decoder.embedding.weight.std().item() == pytest.approx(1, rel=0.05)
+    assert decoder.positions.std().item() == pytest.approx(lecun, rel=0.15)
+    assert not decoder.head.weight.any() and not decoder.head.bias.any()
+    assert {norm.eps for model in (vision, decoder) for norm in model.modules() if hasattr(norm, "eps")} == {1e-6}
 
 
 def test_a_blind_captioner_does_not_see_the_image():

@@ -1,5 +1,6 @@
 """Reading of a captioner's decoder: earlier tokens, masks, and the image."""
 
+import json
 import math
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.nn import functional as F
 from transformers.modeling_outputs import BaseModelOutput
 
+from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import CaptionerDecoder, CaptionerDecoderConfig
@@ -91,9 +93,12 @@ def test_greedy_decoding_takes_the_likeliest_next_token(decoder, image):
                 break
 
 
-def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token():
-    labels = ("a cat", "a black dog", "two")
-    tokenizer = train_bpe(labels, 300, END_TOKEN)
+LABELS = ("a cat", "a black dog", "two")
+
+
+@pytest.fixture(scope="module")
+def network_and_tokenizer():
+    tokenizer = train_bpe(LABELS, 300, END_TOKEN)
     torch.manual_seed(0)
     special = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
     lm = CaptionerDecoder(CaptionerDecoderConfig(len(tokenizer), WIDTH, 1, 2, 32, **special))
@@ -109,9 +114,34 @@ def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token():
         ),
         lm,
     )
-    grid = torch.randn(1, 3, WIDTH)
-    (prediction,) = Decoder(network, tokenizer, Decoding(1)).predict_batch(["0"], grid.numpy(), [""], labels)
-    for label, score in zip(labels, prediction.label_scores, strict=True):
+    return network.eval(), tokenizer
+
+
+def test_a_text_longer_than_the_positions_is_refused(network_and_tokenizer):
+    decoder = Decoder(*network_and_tokenizer, Decoding(1))
+    grid = torch.randn(1, 40, WIDTH).numpy()  # the image takes none of the 32 positions
+    assert len(decoder.score_texts(grid, [""], [["a cat", "x" * 30]])[0]) == 2
+    with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
+        decoder.score_texts(grid, [""], [["a cat", "x" * 31]])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"depth": 10**9}, {"heads": 3}, {"decoder_start_token_id": 10**6}, {"pad_token_id": None}],
+)
+def test_sizes_that_are_not_those_of_the_weights_are_refused_before_building(network_and_tokenizer, tmp_path, setting):
+    network_and_tokenizer[0].save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"lm": config["lm"] | setting}))
+    with pytest.raises(UserError, match=r"config\.json"):
+        TransferNetwork.from_pretrained(tmp_path)
+
+
+def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_tokenizer):
+    network, tokenizer = network_and_tokenizer
+    lm, grid = network.lm, torch.randn(1, 3, WIDTH)
+    (prediction,) = Decoder(network, tokenizer, Decoding(1)).predict_batch(["0"], grid.numpy(), [""], LABELS)
+    for label, score in zip(LABELS, prediction.label_scores, strict=True):
         ids = tokenizer(label).input_ids
         assert ids[-1] == tokenizer.eos_token_id
         expected, image = 0.0, BaseModelOutput(last_hidden_state=grid)
