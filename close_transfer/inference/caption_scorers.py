@@ -65,9 +65,10 @@ class SimilarityScorer:
     def score(self, images: Sequence[ImageRef], captions: Sequence[Sequence[str]]) -> list[list[float]]:
         image_matrix, row_of = encode_image_refs(self.encoder, images, self._cache)
         text_matrix, text_rows = encode_texts(self.encoder, [text for group in captions for text in group], self._cache)
-        rows_by_image = np.split(text_rows, np.cumsum([len(group) for group in captions])[:-1])
+        starts = np.cumsum([0, *map(len, captions)])
         scores = []
-        for image, rows in zip(images, rows_by_image, strict=True):
+        for number, image in enumerate(images):
+            rows = text_rows[starts[number] : starts[number + 1]]
             (image_vector,) = image_matrix.gather(np.asarray([row_of[image.key]])).astype(np.float64)
             text_vectors = text_matrix.gather(rows).astype(np.float64)
             cosines = text_vectors @ image_vector / np.linalg.norm(text_vectors, axis=1) / np.linalg.norm(image_vector)
