@@ -179,7 +179,9 @@ def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIG
     """
 
     def start() -> None:
-        schema, arguments = command.load_schema(), sys.argv[1:]
+        with loading_libraries():
+            schema, extensions = command.load_schema(), _build_extensions(folders)
+        arguments = sys.argv[1:]
         extra_arguments = dict(command.list_scripts()[script])
         if command.takes_arguments:
             extra_arguments |= {"arguments": arguments}
@@ -190,7 +192,7 @@ def run_command(command: Command, script: str, folders: Sequence[Path] = (CONFIG
                 main = command.load_main()
             return main(config, **extra_arguments)
 
-        command_line.run(command.config_name, schema, execute, _build_extensions(folders))
+        command_line.run(command.config_name, schema, execute, extensions)
 
     run_guarded(start)
 

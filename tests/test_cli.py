@@ -26,6 +26,7 @@ NEEDED = {
     "pretrain_lm": ["text=x.txt", "output=y"],
     "train_captioner": ["output=y"],
     "clip=captioner": ["clip.model=runs/cappa"],
+    "mapper=identity": ["noise=0"],
     "predict": ["images=x.png"],
     "score_predictions": ["predictions=x.json", "references=y.json", "output=z"],
     "compare_results": ["results=x"],

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,6 +34,7 @@ from close_transfer.core.guarded_run import run_guarded
 from close_transfer.core.output_paths import check_outputs
 from close_transfer.core.plain_files import check_plain_file
 from close_transfer.core.schema import C, StrictModel, find_text_error, shorten, validate
+from close_transfer.core.signals import exiting_at_once
 from close_transfer.core.typed_text import quote_text
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -274,19 +276,17 @@ def run(
     def run_job(config: DictConfig) -> None:
         nonlocal begun
         begun = True
-        run_guarded(lambda: finish(execute(_resolve_and_validate(schema, config, extensions))))
-
-    def finish(status: int | None) -> None:
-        if status:  # no exit for 0, because a sweep (-m) has further jobs
-            sys.exit(status)
+        run_guarded(lambda: execute(_resolve_and_validate(schema, config, extensions)))
 
     sweeps = bool(SWEEP_FLAGS & set(sys.argv[1:]))
-    typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
-    arguments = [_quote_value(argument, sweeps, schema) for argument in typed]
-    if any(argument.startswith("-") for argument in arguments):
-        check_overrides(config_name, schema, arguments, extensions)
-    else:  # compose first, because Hydra itself reports mistakes with another exit status
-        compose_config(config_name, schema, sys.argv[1:], extensions)
+    with exiting_at_once():  # Hydra imports its plugins, and would swallow an exception as a plugin's fault
+        typed = [part for argument in sys.argv[1:] for part in extensions.expand_argument(argument, config_name)]
+        arguments = [_quote_value(argument, sweeps, schema) for argument in typed]
+        if any(argument.startswith("-") for argument in arguments):
+            check_overrides(config_name, schema, arguments, extensions)
+        else:  # compose first, because Hydra itself reports mistakes with another exit status
+            compose_config(config_name, schema, sys.argv[1:], extensions)
+        Plugins.instance()  # loads them
     first, *others = order_folders(config_name, extensions.config_folders)
     sys.argv[1:] = [*arguments, *reserve_sweep_folder(arguments), *format_search_path(others)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra exits with its own message and status

@@ -3,7 +3,6 @@
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any
 
 from close_transfer.core.atomic_files import error_number
 from close_transfer.core.console import show_error, show_log
@@ -20,13 +19,17 @@ from close_transfer.core.signals import (
 USER_ERROR_STATUS = 2
 
 
-def run_guarded(run: Callable[[], Any]) -> None:
-    """Call `run`; turn an error that a user can correct into a message on standard error and exit status 2."""
+def run_guarded(run: Callable[[], int | None]) -> None:
+    """Call `run`, and exit if it returns a status other than 0, because a sweep (-m) has further jobs.
+
+    An error that a user can correct becomes a message on standard error and exit status 2.
+    """
     show_log()
     end_when_terminated()
     threading.excepthook = _report_thread_failure
     try:
-        run()
+        if status := run():
+            sys.exit(status)
     except UserError as error:
         show_error(f"error: {error}")
         sys.exit(USER_ERROR_STATUS)

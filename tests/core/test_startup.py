@@ -201,3 +201,31 @@ def test_ctrl_c_at_any_time(command, delay):
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert "Exception ignored" not in err
+
+
+SWALLOWED = """
+import os, runpy, signal, sys, time
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(60)
+            except BaseException:
+                pass
+
+sys.meta_path.insert(0, Finder())
+sys.argv = [{script!r}, "output=run"]
+runpy.run_path({script!r}, run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["close_transfer.config.train", "close_transfer.pipelines.train"])
+def test_ctrl_c_ends_a_command_though_a_library_swallows_it(module):
+    script = str(REPOSITORY / "scripts" / "train_text_only.py")
+    with start("-c", SWALLOWED.format(module=module, script=script)) as process:
+        _, err = process.communicate(timeout=100)
+    assert process.returncode == 130, err
+    assert err.strip() == "interrupted"
