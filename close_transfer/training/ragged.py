@@ -21,7 +21,7 @@ class Ragged:
         starts: start of each row in `values`, and the end of the last row, shape (rows + 1,).
     """
 
-    values: NDArray[np.int32]
+    values: NDArray[np.uint16] | NDArray[np.int32]
     starts: IntArray
 
     @classmethod
@@ -34,7 +34,7 @@ class Ragged:
         return len(self.starts) - 1
 
     def __getitem__(self, row: int) -> NDArray[np.int32]:
-        return self.values[self.starts[row] : self.starts[row + 1]]
+        return self.values[self.starts[row] : self.starts[row + 1]].astype(np.int32)
 
     def compute_lengths(self) -> IntArray:
         return np.diff(self.starts)
@@ -78,8 +78,11 @@ class RaggedBuilder:
             self._starts.append(len(self._values))
 
     def build(self) -> Ragged:
-        """Return the rows, without copying them; none can be added after that."""
-        return Ragged(np.asarray(self._values, dtype=np.int32), np.asarray(self._starts, dtype=np.int64))
+        """Return the rows; none can be added after that."""
+        values = np.asarray(self._values, dtype=np.int32)
+        fits = values.min(initial=0) >= 0 and values.max(initial=0) <= np.iinfo(np.uint16).max
+        # Most vocabularies fit into 16 bits, which saves 30 bytes per caption: 30 MB of a million.
+        return Ragged(values.astype(np.uint16) if fits else values, np.asarray(self._starts, dtype=np.int64))
 
 
 def round_up(number: int, multiple: int) -> int:
