@@ -199,6 +199,7 @@ def test_texts_of_another_domain_are_told_with_a_number(capsys):
     assert "elsewhere" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_results_say_what_the_statistics_were_measured_on_and_warn_of_their_own_pictures(capsys):
     fit("split=test", "pairs=true")
     train(small_config("adapter=[linear,gaussian]", "statistics=fitted", "output=run"), "text")
