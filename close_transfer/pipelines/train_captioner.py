@@ -48,7 +48,7 @@ from close_transfer.training.build_network import assemble_network
 from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective, CaptionerState
 from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import RunFolder, read_state
-from close_transfer.training.runs import start_run
+from close_transfer.training.runs import write_run
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Outcome, Trainer, count_steps
 from close_transfer.training.training_data import TrainingData, collect_facts, load_training_data
@@ -206,7 +206,8 @@ def _write_run(plan: _Plan, run: RunFolder, model: Captioner, tokenizer: PreTrai
     write_checksums(folder, save_parts(folder, network) + save_parts(folder, tokenizer))
     num_trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     facts = collect_facts(plan.data, encoder, network, "images") | {"num_trained_parameters": num_trained}
-    start_run(settings, run.path, facts)
+    # `latest` stays the newest run of the method itself.
+    write_run(settings, run.path, facts)
     for link in ("best", "last"):
         replace_link(run.path / link, folder)
 

@@ -116,10 +116,18 @@ def _find_resumed_folder(config: TrainConfig) -> Path:
     return folder.resolve()
 
 
+def write_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write facts, then settings: a folder that has settings is a run, which can be continued.
+
+    Raises:
+        WriteError: if a file cannot be written.
+    """
+    write_facts(folder, facts)
+    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
 def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> None:
     """Write facts and settings, and point the task's `latest` link at the folder.
-
-    The settings are written last: a folder that has them is a run, which can be continued.
 
     Raises:
         UserError: if `latest` is a folder.
@@ -127,8 +135,7 @@ def start_run(config: TrainConfig, folder: Path, facts: Mapping[str, Any]) -> No
     """
     latest = Path(config.runs) / config.task.name / "latest"
     check_replaceable_link(latest)
-    write_facts(folder, facts)
-    write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+    write_run(config, folder, facts)
     with report_write_errors(latest):
         latest.parent.mkdir(parents=True, exist_ok=True)
     replace_link(latest, folder.absolute())

@@ -12,6 +12,7 @@ import pytest
 from tests.commands import run_command
 from tests.conftest import REPOSITORY, SMALL, SMALL_DATA
 from tests.data.sources.made import official, write
+from tests.pipelines.test_train_captioner import SMALL_CAPTIONER
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -121,7 +122,13 @@ def small(command):
     script, *arguments = shlex.split(command)[1:]
     name = Path(script).name
     own_data = any(argument.startswith("data=") for argument in arguments)
-    if name.startswith("train_") or name == "demo.py":
+    if name == "train_captioner.py":
+        arguments += [setting for setting in SMALL_CAPTIONER if not setting.startswith("output=")]
+    elif name == "probe_encoder.py":
+        arguments += [*SMALL_DATA, "few_shot.shots=[1]", "attention_pool.steps=2", "num_bootstrap=20"]
+    elif name == "eval_composition.py":
+        arguments += ["num_order=4", "num_per_swap=2", "num_twins_per_swap=2", "num_bootstrap=20"]
+    elif name.startswith("train_") or name == "demo.py":
         arguments += [o for o in SMALL if not (own_data and o in SMALL_DATA)]
     if name == "eval_image.py":
         arguments.append("num_bootstrap=20")
@@ -150,7 +157,7 @@ def test_readme_commands_work_in_their_order():
     Image.new("RGB", (80, 60), "red").save("drawing.jpg")
     for command in readme_commands():
         if any(
-            one in command for one in ("data=coco", "data=nocaps", "experiment=", "study=")
+            one in command for one in ("data=coco", "data=nocaps", "data=huggingface", "experiment=", "study=")
         ):  # needs data, or an hour
             continue
         if "picturebook_clip" in command or "ViT" in command or "lm=t5-small" in command:
