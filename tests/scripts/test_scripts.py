@@ -162,6 +162,8 @@ def test_readme_commands_work_in_their_order():
             continue
         if "picturebook_clip" in command or "ViT" in command or "lm=t5-small" in command:
             continue
+        if "train_on_images.py clip=captioner" in command:  # the Python example reads texts with the latest run
+            continue
         finished = run(*[part for item in [small(command)] for part in (item[0], *item[1])])
         assert finished.returncode == 0, f"{command}\n{finished.stderr[-2000:]}"
     (lines,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), flags=re.DOTALL)
