@@ -131,16 +131,12 @@ class OpenClipConfig(EncoderSettings):
         return self.model
 
 
-class TimmConfig(EncoderSettings):
-    """Settings of an image encoder of `timm`, without a text tower."""
+class _ImageEncoderSettings(EncoderSettings):
+    """Settings of an image encoder without a text tower."""
 
-    kind: Literal["timm"]
     model: Annotated[str, Names.FILE_OR_HUB]
-    pretrained: Literal["yes", "random"]
-    weights: Annotated[str | None, Names.FILE]
     features: Features
     precision: Precision
-    seed: Natural
     batch_size: Annotated[Positive, Role.THROUGHPUT]
 
     @property
@@ -152,14 +148,19 @@ class TimmConfig(EncoderSettings):
         return self.model
 
 
-class CaptionerEncoderConfig(EncoderSettings):
-    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; it has no text tower."""
+class TimmConfig(_ImageEncoderSettings):
+    """Settings of an image encoder of `timm`."""
+
+    kind: Literal["timm"]
+    pretrained: Literal["yes", "random"]
+    weights: Annotated[str | None, Names.FILE]
+    seed: Natural
+
+
+class CaptionerEncoderConfig(_ImageEncoderSettings):
+    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; `model` is its folder."""
 
     kind: Literal["captioner"]
-    model: Annotated[str, Names.FILE_OR_HUB]  # a folder; one mark for `clip.model` of every kind
-    features: Features
-    precision: Precision
-    batch_size: Annotated[Positive, Role.THROUGHPUT]
 
     @model_validator(mode="before")
     @classmethod
@@ -169,14 +170,6 @@ class CaptionerEncoderConfig(EncoderSettings):
                 "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py wrote"
             )
         return values
-
-    @property
-    def encodes_text(self) -> bool:
-        return False
-
-    @property
-    def display_name(self) -> str:
-        return self.model
 
 
 class PrecomputedConfig(EncoderSettings):

@@ -1,5 +1,6 @@
 """Sequences of examples, and of their texts, that build each item when it is read, because there may be millions."""
 
+from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -27,16 +28,17 @@ class _ExampleSequence(Sequence[Example]):
         numbers = range(len(self))[row]
         return self._read(numbers) if isinstance(numbers, int) else [self._read(number) for number in numbers]
 
+    @abstractmethod
     def _read(self, row: int) -> Example:
-        raise NotImplementedError
+        """Return the example of a row, which is in the range."""
 
+    @abstractmethod
     def count_texts(self) -> IntArray:
         """Return the number of texts of each example, shape (examples,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def get_texts(self, row: int) -> Texts:
         """Return the texts of an example."""
-        raise NotImplementedError
 
     def iterate_texts(self) -> Iterator[Texts]:
         """Yield the texts of each example."""

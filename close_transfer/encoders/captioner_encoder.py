@@ -5,7 +5,6 @@ token, a norm at the end. A folder holds it as encoder.json (its sizes) and mode
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from torch import Tensor
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
 from close_transfer.config.components import CaptionerEncoderConfig, ClipConfig
-from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import (
     atomic_path,
     damaged_file_error,
@@ -34,9 +32,8 @@ from close_transfer.core.checksums import check_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import Positive, describe_first_problem
 from close_transfer.core.weight_headers import read_header
-from close_transfer.data.image_preparation import ImageOpener
-from close_transfer.encoders.encoder import ImageGroup, build_no_text_tower_error, encode_image_groups
-from close_transfer.encoders.image_reading import ImageReader, NumWorkers
+from close_transfer.encoders.image_batches import ImageOnlyEncoder
+from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.out_of_memory import explain_too_many_images
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
 from close_transfer.encoders.weight_files import check_shapes, limit_parameters
@@ -174,10 +171,8 @@ def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
     return model
 
 
-class CaptionerEncoder:
+class CaptionerEncoder(ImageOnlyEncoder):
     """Frozen encoder that returns the mean of an image's tokens, or the grid of them, which a captioner's decoder reads."""
-
-    text_key = ""
 
     def __init__(self, config: CaptionerEncoderConfig, device: str = "cpu") -> None:
         """Load the network.
@@ -200,34 +195,6 @@ class CaptionerEncoder:
         self.fingerprint = fingerprint_weights(model)
         key: list[Any] = [self.fingerprint, PREPROCESSING, config.features, *list_key_parts(self.precision)]
         self.image_key = fingerprint(key)
-
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)
-
-    def encode_text_groups(self, groups: Iterable[Sequence[str]]) -> Iterator[Float32Array]:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)
-
-    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
-        (group,) = self.encode_image_groups([[image.copy for image in images]])
-        return group.vectors
-
-    def encode_image_groups(
-        self,
-        groups: Iterable[Sequence[ImageOpener]],
-        num_workers: NumWorkers = 0,
-        num_images: int | None = None,
-        skip_unreadable: bool = False,
-    ) -> Iterator[ImageGroup]:
-        """Yield the raw vectors of each group of images; the next images are read meanwhile."""
-        parts = self._reader.read(groups, num_workers, num_images)
-        return encode_image_groups(parts, self._reader, self._encode, skip_unreadable)
-
-    def count_cut(self, texts: Sequence[str]) -> int:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)
 
     @explain_too_many_images
     @torch.inference_mode()

@@ -1,22 +1,16 @@
 """Interface of frozen encoders, and the functions that they share."""
 
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import closing
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
-import numpy as np
-import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_preparation import ImageOpener
-from close_transfer.encoders.background import fetch_late
-from close_transfer.encoders.image_reading import ImageReader, NumWorkers, ReadPart
+from close_transfer.encoders.image_reading import NumWorkers
 
 
 class ImageGroup(NamedTuple):
@@ -82,62 +76,6 @@ class Encoder(Protocol):
 
     def count_cut(self, texts: Sequence[str]) -> int:
         """Return the number of texts that are longer than the encoder's context, which cuts them."""
-
-
-def encode_image_groups(
-    read: Generator[ReadPart],
-    reader: ImageReader,
-    encode: Callable[[Tensor], Tensor],
-    skip_unreadable: bool,
-) -> Iterator[ImageGroup]:
-    """Encode groups of images in batches, which do not depend on the parts in which they are read.
-
-    Args:
-        read: images that `reader` reads.
-        reader: reader with the encoder's preprocessing and its batch size.
-        encode: turns a batch (images, channels, height, width) on the device into vectors.
-        skip_unreadable: as of `Encoder.encode_image_groups`.
-    """
-    ends: deque[dict[int, UserError] | None] = deque()  # of each batch: the unreadable images of the group that it ends
-    parts: list[Float32Array] = []
-    with closing(read):
-        for vectors in fetch_late(_encode_batches(read, reader, encode, skip_unreadable, ends)):
-            if vectors.size:
-                parts.append(vectors)
-            unreadable = ends.popleft()
-            if unreadable is not None:
-                yield ImageGroup(np.concatenate(parts) if parts else np.empty((0, 0), dtype=np.float32), unreadable)
-                parts = []
-
-
-def _encode_batches(
-    read: Iterable[ReadPart],
-    reader: ImageReader,
-    encode: Callable[[Tensor], Tensor],
-    skip_unreadable: bool,
-    ends: deque[dict[int, UserError] | None],
-) -> Iterator[Tensor]:
-    """Yield vectors of each batch, those of a group's last one empty if no image of the group is left for it."""
-    pending: list[NDArray[Any]] = []
-    unreadable: dict[int, UserError] = {}
-    position = 0
-    for images, is_last in read:
-        for image in images:
-            if isinstance(image, UserError):
-                if not skip_unreadable:
-                    raise image
-                unreadable[position] = image
-            else:
-                pending.append(image)
-            position += 1
-        while len(pending) >= reader.batch_size or is_last:
-            batch, pending = pending[: reader.batch_size], pending[reader.batch_size :]
-            ends_group = is_last and not pending
-            ends.append(unreadable if ends_group else None)
-            yield encode(reader.stack(batch)) if batch else torch.empty((0, 0), device=reader.device)
-            if ends_group:
-                unreadable, position = {}, 0
-                break
 
 
 def flatten_grid(grid: Float[Tensor, "b d h w"]) -> Float[Tensor, "b k d"]:

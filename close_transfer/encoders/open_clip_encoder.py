@@ -16,16 +16,14 @@ from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.threads import count_cores
-from close_transfer.data.image_preparation import ImageOpener
 from close_transfer.encoders.background import copy_to_device, fetch_late, map_ahead
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
 from close_transfer.encoders.encoder import (
-    ImageGroup,
     build_no_text_tower_error,
-    encode_image_groups,
     flatten_grid,
 )
-from close_transfer.encoders.image_reading import ImageReader, NumWorkers
+from close_transfer.encoders.image_batches import BatchedImageEncoder
+from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.open_clip_loading import RANDOM, load_clip
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory, explain_too_many_images
 from close_transfer.encoders.precision import cast_products, get_dtype, list_key_parts, resolve_precision
@@ -48,7 +46,7 @@ _CPU_WIDTH = 16
 PreparedBatch = tuple[IntArray, PrefixBatch | Tensor]
 
 
-class OpenClipEncoder:
+class OpenClipEncoder(BatchedImageEncoder):
     """Frozen `open_clip` model, with the model's own context length, width and tokenizer."""
 
     def __init__(self, config: OpenClipConfig, device: str = "cpu") -> None:
@@ -141,22 +139,6 @@ class OpenClipEncoder:
             return self._tower.encode(batch.to(self._device))
         with cast_products(self.precision, self._device):
             return self._model.encode_text(copy_to_device(batch, self._device))
-
-    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
-        (group,) = self.encode_image_groups([[image.copy for image in images]])
-        return group.vectors
-
-    def encode_image_groups(
-        self,
-        groups: Iterable[Sequence[ImageOpener]],
-        num_workers: NumWorkers = 0,
-        num_images: int | None = None,
-        skip_unreadable: bool = False,
-    ) -> Iterator[ImageGroup]:
-        """Yield the raw vectors of each group of images; the next images are read meanwhile."""
-        parts = self._reader.read(groups, num_workers, num_images)
-        return encode_image_groups(parts, self._reader, self._encode, skip_unreadable)
 
     @explain_too_many_images
     @torch.inference_mode()

@@ -1,7 +1,6 @@
 """Frozen image encoders of `timm`, which have no text tower; LiMBeR compares CLIP with them."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import timm
@@ -10,17 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 from close_transfer.config.components import TimmConfig
-from close_transfer.core.arrays import Float32Array
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError, get_first_line
-from close_transfer.data.image_preparation import ImageOpener
 from close_transfer.encoders.encoder import (
-    ImageGroup,
-    build_no_text_tower_error,
-    encode_image_groups,
     flatten_grid,
 )
-from close_transfer.encoders.image_reading import ImageReader, NumWorkers
+from close_transfer.encoders.image_batches import ImageOnlyEncoder
+from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.open_clip_loading import RANDOM
 from close_transfer.encoders.out_of_memory import explain_too_many_images
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
@@ -60,10 +55,8 @@ def _load(config: TimmConfig) -> torch.nn.Module:
     return model
 
 
-class TimmEncoder:
+class TimmEncoder(ImageOnlyEncoder):
     """Frozen `timm` model that returns one vector per image, or a grid of vectors."""
-
-    text_key = ""
 
     def __init__(self, config: TimmConfig, device: str = "cpu") -> None:
         """Build the model and load its weights.
@@ -87,30 +80,6 @@ class TimmEncoder:
         )
         self.dim = int(self.encode_images([Image.new("RGB", (8, 8))]).shape[-1])
 
-    def encode_texts(self, texts: Sequence[str]) -> Float32Array:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)
-
-    def encode_text_groups(self, groups: Iterable[Sequence[str]]) -> Iterator[Float32Array]:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)
-
-    def encode_images(self, images: Iterable[Image.Image]) -> Float32Array:
-        """Return raw image vectors, shape (images, dim), or (images, k, dim) of a grid; float32."""
-        (group,) = self.encode_image_groups([[image.copy for image in images]])
-        return group.vectors
-
-    def encode_image_groups(
-        self,
-        groups: Iterable[Sequence[ImageOpener]],
-        num_workers: NumWorkers = 0,
-        num_images: int | None = None,
-        skip_unreadable: bool = False,
-    ) -> Iterator[ImageGroup]:
-        """Yield the raw vectors of each group of images; the next images are read meanwhile."""
-        parts = self._reader.read(groups, num_workers, num_images)
-        return encode_image_groups(parts, self._reader, self._encode, skip_unreadable)
-
     @explain_too_many_images
     @torch.inference_mode()
     def _encode(self, images: Tensor) -> Tensor:
@@ -121,7 +90,3 @@ class TimmEncoder:
                 images, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
             )
             return flatten_grid(grid)
-
-    def count_cut(self, texts: Sequence[str]) -> int:
-        """Raise `UserError`, because there is no text tower."""
-        raise build_no_text_tower_error(self.name)

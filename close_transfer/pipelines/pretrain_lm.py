@@ -23,7 +23,6 @@ from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.atomic_files import (
     WriteError,
     fingerprint,
-    read_fields,
     write_json,
 )
 from close_transfer.core.checksums import write_checksums
@@ -40,6 +39,7 @@ from close_transfer.models.prompt_format import truncate_ids
 from close_transfer.models.saving import load_weights, save_parts
 from close_transfer.pipelines.pretraining_summary import PretrainOutcome, describe_outcome, describe_plan
 from close_transfer.training.accelerator import build_accelerator
+from close_transfer.training.pretraining_folder import check_pretraining_folder, find_resumed_checkpoint
 from close_transfer.training.pretraining_objective import (
     NextTokenCollator,
     PretrainingObjective,
@@ -47,7 +47,7 @@ from close_transfer.training.pretraining_objective import (
     SpanCorruptionCollator,
 )
 from close_transfer.training.ragged import Ragged
-from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
+from close_transfer.training.run_folder import RunFolder, TrainingState
 from close_transfer.training.span_corruption import SpanCorruptor, count_sentinels
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Trainer, count_steps
@@ -92,26 +92,6 @@ def _tokenize(tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: 
     return Ragged.from_rows(rows), num_cut
 
 
-def _check_output(config: PretrainLmConfig) -> Path:
-    folder = Path(config.output)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output={folder} is a file. Give the path of a folder")
-    if not config.resume:
-        if any((folder / name).exists() for name in (_SUMMARY, "last", "config.json")):
-            raise UserError(
-                f"output={folder} holds a model already. Give another folder, or continue an interrupted training "
-                "with resume=true"
-            )
-        return folder
-    if not folder.is_dir():
-        raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
-    if (folder / _SUMMARY).is_file() and not read_fields(folder / _SUMMARY, {"stopped_early": bool})["stopped_early"]:
-        raise UserError(
-            f"resume=true: the training in {folder} is finished. Use it with lm={folder}, or give another output="
-        )
-    return folder
-
-
 def _train_or_load_tokenizer(
     config: PretrainLmConfig, texts: list[str], folder: Path, resumed: bool, saves: bool
 ) -> PreTrainedTokenizerBase:
@@ -147,7 +127,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         UserError: if texts, settings or the output folder cannot be used, or if a loss is not finite.
         WriteError: if the disk is full; the last saved state is intact.
     """
-    folder = _check_output(config)
+    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "lm")
     device = pick_device(config.device)
     corpus = read_corpus(
         [Path(name) for name in config.text],
@@ -208,13 +188,7 @@ def _pretrain(config: PretrainLmConfig, corpus: Corpus, run: RunFolder, accelera
     free = (Role.LOCATION, Role.REPORTING, Role.FINGERPRINTED)
     deciding = drop_settings(PretrainLmConfig, config.model_dump(mode="json"), *free)
     identity = fingerprint([json.dumps(deciding, sort_keys=True), text_fingerprint])
-    # A training that was killed before its first checkpoint starts again from the beginning.
-    last = run.find_intact_checkpoint("last") if config.resume and run.has_checkpoint else None
-    if last is not None and read_state(last, PretrainState).identity != identity:
-        raise UserError(
-            f"resume=true: the training in {folder} was started with other settings or other texts. Give the same "
-            "ones, or another output="
-        )
+    last = find_resumed_checkpoint(run, config.resume, PretrainState, identity)
     training, validation = _split_texts(corpus.texts, config.val_share, config.seed)
     tokenizer = _train_or_load_tokenizer(config, training, folder, last is not None, accelerator.is_main_process)
     texts, num_cut = _tokenize(tokenizer, training, config.max_tokens)

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.train import TrainConfig
 from close_transfer.config.train_captioner import TrainCaptionerConfig
-from close_transfer.core.atomic_files import WriteError, fingerprint, read_fields, replace_link, write_json
+from close_transfer.core.atomic_files import WriteError, fingerprint, replace_link, write_json
 from close_transfer.core.checksums import write_checksums
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
@@ -45,9 +45,14 @@ from close_transfer.pipelines.console import describe_next_command
 from close_transfer.tasks import PreparedExamples
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.build_network import assemble_network
-from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective, CaptionerState
+from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective
+from close_transfer.training.pretraining_folder import (
+    PretrainingState,
+    check_pretraining_folder,
+    find_resumed_checkpoint,
+)
 from close_transfer.training.ragged import Ragged
-from close_transfer.training.run_folder import RunFolder, read_state
+from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.runs import write_run
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Outcome, Trainer, count_steps
@@ -66,45 +71,12 @@ class _Plan:
     identity: str
 
 
-def _check_output(config: TrainCaptionerConfig) -> Path:
-    folder = Path(config.output)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"output={folder} is a file. Give the path of a folder")
-    if not config.resume:
-        if any((folder / name).exists() for name in (_SUMMARY, "last", "config.yaml", "config.json")):
-            raise UserError(
-                f"output={folder} holds a model already. Give another folder, or continue an interrupted training "
-                "with resume=true"
-            )
-        return folder
-    if not folder.is_dir():
-        raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
-    if (folder / _SUMMARY).is_file() and not read_fields(folder / _SUMMARY, {"stopped_early": bool})["stopped_early"]:
-        raise UserError(
-            f"resume=true: the training in {folder} is finished. Use it with run={folder}, or give another output="
-        )
-    return folder
-
-
 def _prepare(config: TrainCaptionerConfig, folder: Path) -> _Plan:
     run_settings = config.build_run_settings(folder / ENCODER_FOLDER)
     data = load_training_data(run_settings, "image")
     deciding = drop_settings(TrainCaptionerConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
     examples = [fingerprint_examples(part.examples) for part in (data.training, data.validation)]
     return _Plan(config, run_settings, data, fingerprint([json.dumps(deciding, sort_keys=True), *examples]))
-
-
-def _find_checkpoint(plan: _Plan, run: RunFolder) -> Path | None:
-    """Return the checkpoint to continue from; None for a new training, or one that was killed before its first checkpoint."""
-    if not (plan.config.resume and run.has_checkpoint):
-        return None
-    last = run.find_intact_checkpoint("last")
-    if read_state(last, CaptionerState).identity != plan.identity:
-        raise UserError(
-            f"resume=true: the training in {run.path} was started with other settings or data. Give the same ones, or "
-            "another output="
-        )
-    return last
 
 
 def _build_captioner(config: TrainCaptionerConfig, tokenizer: PreTrainedTokenizerBase) -> Captioner:
@@ -144,7 +116,7 @@ def train_captioner(config: TrainCaptionerConfig) -> tuple[Path, Outcome]:
         UserError: if data, settings or the output folder cannot be used, or if a loss is not finite.
         WriteError: if the disk is full; the last saved state is intact.
     """
-    folder = _check_output(config)
+    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "run")
     accelerator = build_accelerator(pick_device(config.device), config.train.precision, config.train.cuda_graphs)
     plan = _prepare(config, folder)
     run = RunFolder(folder)
@@ -159,7 +131,7 @@ def train_captioner(config: TrainCaptionerConfig) -> tuple[Path, Outcome]:
 
 def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     config, data = plan.config, plan.data
-    last = _find_checkpoint(plan, run)
+    last = find_resumed_checkpoint(run, config.resume, PretrainingState, plan.identity)
     tokenizer = (
         train_bpe(data.tokenizer_texts, config.captioner.vocab_size, END_TOKEN)
         if last is None
@@ -173,7 +145,7 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     objective = CaptionerObjective(
         training, validation, config.parallel_share, config.captioner.num_positions, config.train, config.seed
     )
-    state = CaptionerState(identity=plan.identity)
+    state = PretrainingState(identity=plan.identity)
     trainer = Trainer(model, tokenizer, objective, config.train, config.seed, run, accelerator, state, is_fused=True)
     counts = {
         "training_texts": len(training.texts),

@@ -24,17 +24,6 @@ from close_transfer.training.transfer_objective import sample_validation_rows
 _PARALLEL = 1  # random stream of the masks, separate from that of the order
 
 
-@dataclass
-class CaptionerState(TrainingState):
-    """State of a captioner's training.
-
-    Attributes:
-        identity: fingerprint of the settings and data; only a training with the same one can be resumed.
-    """
-
-    identity: str = ""
-
-
 @dataclass(frozen=True)
 class CaptionedImages:
     """Texts and the images that they describe.

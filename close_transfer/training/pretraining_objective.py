@@ -15,6 +15,7 @@ from close_transfer.config.pretrain_lm import PretrainLmConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batch_order import count_steps_per_epoch, split_batch
+from close_transfer.training.pretraining_folder import PretrainingState
 from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.span_corruption import SpanCorruptor, TokenIds
@@ -23,16 +24,14 @@ _CORRUPTION, _DROPOUT, _VALIDATION = 1, 2, 3  # random streams, separate from th
 
 
 @dataclass
-class PretrainState(TrainingState):
+class PretrainState(PretrainingState):
     """State of a pretraining.
 
     Attributes:
         num_tokens: number of tokens that the model read and wrote in training so far, without padding.
-        identity: fingerprint of the settings and texts; only a training with the same one can be resumed.
     """
 
     num_tokens: int = 0
-    identity: str = ""
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def test_stopped_and_resumed_equals_never_stopped(stop_at, monkeypatch):
     assert "resume=true" in describe_outcome(stopped)
     with pytest.raises(UserError, match=r"output=parts holds a model already.*resume=true"):
         pretrain(small(*settings, "output=parts"))
-    with pytest.raises(UserError, match=r"other settings or other texts"):
+    with pytest.raises(UserError, match=r"other settings or data"):
         pretrain(small(*settings, "output=parts", "resume=true", "seed=5"))
     again = pretrain(small(*settings, "output=parts", "resume=true"))
     assert again.exit_status == 0

@@ -26,8 +26,8 @@ from close_transfer.core.readers.parquet import check_unpacked_size
 _READERS = ("arrow", "csv", "imagefolder", "json", "parquet", "text", "webdataset")
 _PARQUET = b"PAR1"  # first bytes of such a file
 _CACHE = "cache"  # reads what the library prepared from a dataset of the hub before
-# Errors for damaged archives. `zipfile` raises RuntimeError also for a member that is encrypted, and its subclass
-# NotImplementedError for one that is compressed in a way that it does not know.
+# Errors for damaged archives. `zipfile` raises RuntimeError, or a subclass of it, also for a member that is encrypted or
+# compressed in a way that it does not know.
 _DAMAGE = (OSError, EOFError, LookupError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
 
