@@ -79,3 +79,7 @@ def test_pages_that_code_names_exist(suffix):
         for page in re.findall(r"\bdocs/[\w/]+\.(?:md|svg|png|jpg)", path.read_text(encoding="utf-8"))
     }
     assert sorted(pair for pair in named if not (REPOSITORY / pair[1]).exists()) == []
+
+
+def test_the_readme_stays_short():
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 150

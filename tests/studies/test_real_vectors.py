@@ -90,6 +90,7 @@ def test_every_pair_is_in_one_fold():
     assert (folds != np.arange(500) % 5).any()
 
 
+@pytest.mark.slow
 def test_the_probe_alone_needs_no_language_model(pairs):
     settings = config(pairs, "noises=[0,0.1]", "least_keyword=5", "most_keyword=20", f"output={pairs / 'out'}")
     text = run_study(settings)

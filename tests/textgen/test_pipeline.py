@@ -64,6 +64,7 @@ def test_every_recipe_is_written_by_the_grammar_reproducibly(recipe, tmp_path, c
         assert {record["text"] for record in records(tmp_path / "third")} != {record["text"] for record in texts}
 
 
+@pytest.mark.slow
 def test_repeating_any_action_changes_no_byte_of_plan_journal_and_corpus(tmp_path):
     run(tmp_path, "num_texts=40")
     kept = {name: (tmp_path / name).read_bytes() for name in ("plan.jsonl", "journal.jsonl", "corpus.jsonl")}

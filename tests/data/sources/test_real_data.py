@@ -57,7 +57,7 @@ def vqa(split, *overrides, **more):
     return real("vqa2", "vqa", split, *VQA, f"captions_root={DATA}/coco", *overrides, **more)
 
 
-@pytest.mark.parametrize(("split", "count"), [("train", 48_061), ("val", 8977)])
+@pytest.mark.parametrize(("split", "count"), [pytest.param("train", 48_061, marks=pytest.mark.slow), ("val", 8977)])
 def test_vqa_questions_have_ten_answers(split, count):
     loaded = vqa(split, texts_needed=False)
     assert len(loaded.examples) == count

@@ -165,6 +165,7 @@ def test_kills_at_any_time_submit_nothing_twice(seed, serve, batches):
     assert made.ledger.by_outcome == {"answer": 20}
 
 
+@pytest.mark.slow
 def test_collect_fetches_results_and_sends_nothing(serve, batches, capsys):
     server = serve(batch={"polls": 4})
     made = batches(server, "batch.poll_seconds=60", num_texts=10)
