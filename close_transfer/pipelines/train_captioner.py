@@ -73,8 +73,17 @@ class _Plan:
 
 
 def _prepare(config: TrainCaptionerConfig, folder: Path) -> _Plan:
+    """Load the examples.
+
+    Raises:
+        UserError: if they cannot be used, or have prompts.
+    """
     run_settings = config.build_run_settings(folder / ENCODER_FOLDER)
     data = load_training_data(run_settings, "image")
+    if any(example.prompt for example in data.training.examples):
+        raise UserError(
+            f"task={config.task.name}: its examples have prompts, which a captioner does not read. Give task=captioning"
+        )
     deciding = drop_settings(TrainCaptionerConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
     examples = [fingerprint_examples(part.examples) for part in (data.training, data.validation)]
     return _Plan(config, run_settings, data, fingerprint([json.dumps(deciding, sort_keys=True), *examples]))
