@@ -20,7 +20,6 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
-
 _MASKED_SHARE = 0.75  # the paper's number
 
 
