@@ -30,8 +30,8 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[st
     """Return the scorer of the tested system, and the fields of results.json that name the system."""
     if (config.run is None) == (config.clip is None):
         raise UserError(
-            "give either run= or clip=. For example run=latest tests the newest captioner by likelihood, and clip=picturebook "
-            "the Picturebook CLIP by similarity"
+            "give either run= or clip=. For example run=latest tests the newest run of task=captioning by likelihood, and "
+            "clip=picturebook the Picturebook CLIP by similarity"
         )
     device = pick_device(config.device)
     if config.clip is not None:
@@ -59,8 +59,7 @@ def _load_test(config: EvalCompositionConfig) -> CompositionTest:
     """Return the items of the given files, or of Picturebook."""
     if not config.items:
         return build_composition_test(config.num_order, config.num_per_swap, config.num_twins_per_swap, config.seed)
-    if config.images is None:
-        raise UserError("items= names images. Give images=FOLDER with them")
+    assert config.images is not None
     if config.clip is not None and config.clip.made_for:
         show_error(
             "note: the Picturebook CLIP knows only Picturebook's language, so numbers on items= are meaningless. Use "
