@@ -86,8 +86,8 @@ def load_classifications(config: ProbeEncoderConfig) -> list[Classification]:
         else:
             training, testing = hold_out(training, config.test_share, config.seed)
         return [_collect_classes("classes", training, testing)]
-    data = config.data
-    split: Any = config.split or (data.find_evaluation_split() if data.has_splits else "val")
+    data, split = config.data, config.used_split
+    assert split is not None
     if data.is_generated:
         return load_scene_classes(data, config.targets, split)  # type: ignore[arg-type]  # Picturebook's settings
     if not data.is_table:
