@@ -117,11 +117,6 @@ class TrainCaptionerConfig(StrictModel):
                 f"task.max_target_tokens={self.task.max_target_tokens}: the decoder has captioner.num_positions="
                 f"{self.captioner.num_positions} positions. Give at most that"
             )
-        if self.train.batch_size % self.train.gradient_accumulation:
-            raise ValueError(
-                f"train.batch_size={self.train.batch_size} cannot be split into "
-                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts. Give a multiple of it"
-            )
         return self
 
     def build_run_settings(self, encoder: Path) -> TrainConfig:
