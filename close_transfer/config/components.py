@@ -259,6 +259,15 @@ class LoopConfig(StrictModel):
     log_every: Annotated[Positive, Role.REPORTING]
     tensorboard: Annotated[bool, Role.REPORTING]
 
+    @model_validator(mode="after")
+    def _check_batch_size(self) -> "LoopConfig":
+        if self.batch_size % self.gradient_accumulation:
+            raise ValueError(
+                f"train.batch_size={self.batch_size} cannot be split into train.gradient_accumulation="
+                f"{self.gradient_accumulation} equal parts. Give a multiple of it"
+            )
+        return self
+
 
 class EmbeddingCacheConfig(StrictModel):
     """Folder, precision and shard size of the cache of encoded vectors, and who reads images for the encoder."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, model_validator
 
 from close_transfer.config.choices import Checkpoint, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
@@ -29,3 +29,11 @@ class EvalCompositionConfig(StrictModel):
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
     output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]
+
+    @model_validator(mode="after")
+    def _check_images(self) -> "EvalCompositionConfig":
+        if self.items and self.images is None:
+            raise ValueError("items= names images. Give images=FOLDER with them")
+        if self.images is not None and not self.items:
+            raise ValueError(f"images={self.images} only applies with items=. Give items=FILE, or leave images out")
+        return self

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import EvalSplit, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
@@ -58,3 +58,23 @@ class ProbeEncoderConfig(StrictModel):
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
     output: Annotated[str, Role.LOCATION, Writes.FOLDER]
     device: Annotated[str, Role.LOCATION]
+
+    @model_validator(mode="after")
+    def _check_images(self) -> "ProbeEncoderConfig":
+        if self.images is None and self.test_images is not None:
+            raise ValueError(
+                f"test_images={self.test_images} only applies with images=. Give images=FOLDER with the training images"
+            )
+        if self.images is not None and self.split is not None:
+            raise ValueError(
+                f"split={self.split} only applies with data=. Give test_images=FOLDER to choose the test images, or leave "
+                "split out"
+            )
+        return self
+
+    @property
+    def used_split(self) -> EvalSplit | None:
+        """Return the split of data= that probes are tested on; None for images=."""
+        if self.images is not None:
+            return None
+        return self.split or (self.data.find_evaluation_split() if self.data.has_splits else "val")

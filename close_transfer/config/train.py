@@ -130,12 +130,3 @@ class TrainConfig(StrictModel):
         if self.resume == "auto" and not self.output:
             raise ValueError("resume=auto needs the folder of the run to continue or start. Give output=FOLDER")
         return self
-
-    @model_validator(mode="after")
-    def _check_batch_size(self) -> "TrainConfig":
-        if self.train.batch_size % self.train.gradient_accumulation:
-            raise ValueError(
-                f"train.batch_size={self.train.batch_size} cannot be split into "
-                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts. Give a multiple of it"
-            )
-        return self

@@ -20,6 +20,8 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
 
+_MASKED_SHARE = 0.75  # the paper's number
+
 
 class CaptionerSizes(StrictModel):
     """Sizes of image encoder and decoder, which share width and number of heads, and the training that fits them."""
@@ -55,7 +57,7 @@ class TrainCaptionerConfig(StrictModel):
     """Settings of `train_captioner.py`."""
 
     objective: Literal["cap", "cappa", "parallel", "blind"]
-    masked_share: Annotated[float, Field(ge=0, le=1)]
+    masked_share: Annotated[float, Field(ge=0, le=1)] | None
     captioner: CaptionerSizes
     task: TaskConfig
     data: DataConfig
@@ -66,7 +68,6 @@ class TrainCaptionerConfig(StrictModel):
     exclude_overlap_with: Annotated[tuple[str, ...] | None, BeforeValidator(as_tuple), Names.FILE]
     exclude_overlap_column: str
     pixel_cache: Annotated[str, Role.LOCATION]
-    runs: Annotated[str, Role.LOCATION]
     device: Annotated[str, Role.LOCATION]
 
     @model_validator(mode="before")
@@ -79,7 +80,8 @@ class TrainCaptionerConfig(StrictModel):
     @property
     def parallel_share(self) -> float:
         """Return the share of the texts whose tokens are all predicted at once."""
-        return {"cappa": self.masked_share, "parallel": 1.0}.get(self.objective, 0.0)
+        masked_share = _MASKED_SHARE if self.masked_share is None else self.masked_share
+        return {"cappa": masked_share, "parallel": 1.0}.get(self.objective, 0.0)
 
     @property
     def is_blind(self) -> bool:
@@ -99,6 +101,14 @@ class TrainCaptionerConfig(StrictModel):
         }
 
     @model_validator(mode="after")
+    def _check_masked_share(self) -> "TrainCaptionerConfig":
+        if self.masked_share is not None and self.objective != "cappa":
+            raise ValueError(
+                f"masked_share={self.masked_share} only applies with objective=cappa. Give objective=cappa, or leave the share out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_task(self) -> "TrainCaptionerConfig":
         if self.task.prompt:
             raise ValueError(f"task.prompt={self.task.prompt}: a captioner reads no prompt. Leave it out")
@@ -106,11 +116,6 @@ class TrainCaptionerConfig(StrictModel):
             raise ValueError(
                 f"task.max_target_tokens={self.task.max_target_tokens}: the decoder has captioner.num_positions="
                 f"{self.captioner.num_positions} positions. Give at most that"
-            )
-        if self.train.batch_size % self.train.gradient_accumulation:
-            raise ValueError(
-                f"train.batch_size={self.train.batch_size} cannot be split into "
-                f"train.gradient_accumulation={self.train.gradient_accumulation} equal parts. Give a multiple of it"
             )
         return self
 
@@ -155,6 +160,6 @@ class TrainCaptionerConfig(StrictModel):
             resume=None,
             exclude_overlap_with=self.exclude_overlap_with,
             exclude_overlap_column=self.exclude_overlap_column,
-            runs=self.runs,
+            runs=str(Path(self.output).parent),
             device=self.device,
         )

@@ -28,11 +28,17 @@ def build_encoder(clip: ClipConfig, data: DataConfig, device: str, texts_needed:
     return PrecomputedEncoder(clip, len(texts) if texts is not None else count_lines(file), texts)
 
 
-def find_encoder_warning(clip: ClipConfig, data: DataConfig) -> str:
-    """Return a warning if the encoder was made for other data, as the Picturebook CLIP is; else an empty string."""
-    if clip.made_for in ("", data.name):
+def find_encoder_warning(clip: ClipConfig, data: DataConfig | str) -> str:
+    """Return a warning if the encoder was made for other data, as the Picturebook CLIP is; else an empty string.
+
+    Args:
+        clip: settings of the encoder.
+        data: settings of the data; for files without data=, the setting that names them, such as "images=photos".
+    """
+    name, source = ("", data) if isinstance(data, str) else (data.name, f"data={data.name}")
+    if clip.made_for in ("", name):
         return ""
     return (
-        f"note: the Picturebook CLIP knows only Picturebook's language, so numbers on data={data.name} are meaningless. "
+        f"note: the Picturebook CLIP knows only Picturebook's language, so numbers on {source} are meaningless. "
         "Use clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
     )

@@ -19,7 +19,8 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
-from close_transfer.config.components import CaptionerEncoderConfig, ClipConfig
+from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.config.encoder_folder import ENCODER_FOLDER, SIZES_FILE
 from close_transfer.core.atomic_files import (
     atomic_path,
     damaged_file_error,
@@ -39,8 +40,7 @@ from close_transfer.encoders.precision import cast_products, list_key_parts, res
 from close_transfer.encoders.weight_files import check_shapes, limit_parameters
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
-ENCODER_FOLDER = "encoder"  # name of the encoder's folder in the folder of a captioner
-_SIZES, _WEIGHTS = "encoder.json", "model.safetensors"
+_WEIGHTS = "model.safetensors"
 PREPROCESSING = "scaled to a square, bicubic, -1 to 1"  # name of the preprocessing, for the keys of caches
 
 
@@ -103,8 +103,8 @@ def save_encoder(folder: Path, model: VisionTransformer, sizes: VisionSizes) -> 
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
         with atomic_path(folder / _WEIGHTS) as temporary:
             save_file(weights, temporary)
-    write_json(folder / _SIZES, dict(sizes))
-    write_checksums(folder, (_SIZES, _WEIGHTS))
+    write_json(folder / SIZES_FILE, dict(sizes))
+    write_checksums(folder, (SIZES_FILE, _WEIGHTS))
 
 
 def copy_encoder(name: str, folder: Path) -> None:
@@ -115,29 +115,21 @@ def copy_encoder(name: str, folder: Path) -> None:
         WriteError: if the folder cannot be written.
     """
     source = _find_folder(name)
-    check_checksums(source, (_SIZES, _WEIGHTS))
+    check_checksums(source, (SIZES_FILE, _WEIGHTS))
     with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (_SIZES, _WEIGHTS):
+        for file in (SIZES_FILE, _WEIGHTS):
             with atomic_path(folder / file) as temporary:
                 shutil.copyfile(source / file, temporary)
-    write_checksums(folder, (_SIZES, _WEIGHTS))
-
-
-def prefer_own_encoder(clip: ClipConfig, folder: Path) -> ClipConfig:
-    """Return the settings of a model's encoder; of a captioner's, that in the model's own folder, which may have moved."""
-    own = folder.resolve() / ENCODER_FOLDER
-    if not isinstance(clip, CaptionerEncoderConfig) or not (own / _SIZES).is_file():
-        return clip
-    return clip.model_copy(update={"model": str(own)})
+    write_checksums(folder, (SIZES_FILE, _WEIGHTS))
 
 
 def _find_folder(name: str) -> Path:
     """Return the folder of the encoder, from its own name or that of its captioner's folder."""
     folder = Path(name)
-    if (folder / ENCODER_FOLDER / _SIZES).is_file():
+    if (folder / ENCODER_FOLDER / SIZES_FILE).is_file():
         return folder / ENCODER_FOLDER
-    if not (folder / _SIZES).is_file():
+    if not (folder / SIZES_FILE).is_file():
         raise UserError(
             f"clip.model={name}: there is no captioner. Give the folder that scripts/train_captioner.py wrote"
         )
@@ -146,24 +138,26 @@ def _find_folder(name: str) -> Path:
 
 def _read_sizes(folder: Path) -> VisionSizes:
     try:
-        return TypeAdapter(VisionSizes).validate_python(read_json(folder / _SIZES), strict=True)
+        return TypeAdapter(VisionSizes).validate_python(read_json(folder / SIZES_FILE), strict=True)
     except ValidationError as error:
-        raise damaged_file_error(folder / _SIZES, describe_first_problem(error)) from None
+        raise damaged_file_error(folder / SIZES_FILE, describe_first_problem(error)) from None
 
 
 def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
     """Load the weights, after a check that they are exactly those of the network that the sizes describe."""
-    weights, described = folder / _WEIGHTS, str(folder / _SIZES)
+    weights, described = folder / _WEIGHTS, str(folder / SIZES_FILE)
     num_tensors = len(read_header(weights))
     if sizes["depth"] > num_tensors:  # timm lists a rate per layer first, which no limit of parameters notices
-        raise damaged_file_error(folder / _SIZES, f"depth={sizes['depth']}, but the weights hold {num_tensors} tensors")
+        raise damaged_file_error(
+            folder / SIZES_FILE, f"depth={sizes['depth']}, but the weights hold {num_tensors} tensors"
+        )
     try:
         with limit_parameters(lambda: num_tensors, described), torch.device("meta"):
             expected = build_vision_transformer(sizes).state_dict(keep_vars=True)
     except UserError:
         raise
     except Exception as error:  # of many kinds, if the sizes do not fit together
-        raise damaged_file_error(folder / _SIZES, str(error)) from error
+        raise damaged_file_error(folder / SIZES_FILE, str(error)) from error
     check_shapes(expected, weights)
     with torch.device("meta"):
         model = build_vision_transformer(sizes)
@@ -181,7 +175,7 @@ class CaptionerEncoder(ImageOnlyEncoder):
             UserError: if there is no such folder, or it is damaged.
         """
         folder = _find_folder(config.model)
-        check_checksums(folder, (_SIZES, _WEIGHTS))
+        check_checksums(folder, (SIZES_FILE, _WEIGHTS))
         sizes = _read_sizes(folder)
         model = _load(folder, sizes)
         self._model = model.to(device).eval().requires_grad_(False)

@@ -60,7 +60,7 @@ class Encoder(Protocol):
         num_workers: NumWorkers = 0,
         num_images: int | None = None,
         skip_unreadable: bool = False,
-    ) -> Iterator["ImageGroup"]:
+    ) -> Iterator[ImageGroup]:
         """Yield the raw vectors of each group of images; an encoder may read the next groups meanwhile.
 
         Args:

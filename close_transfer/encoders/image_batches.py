@@ -50,9 +50,8 @@ class BatchedImageEncoder(ABC):
         The batches do not depend on the parts in which images are read. Arguments and errors as of
         `Encoder.encode_image_groups`.
         """
-        ends: deque[dict[int, UserError] | None] = (
-            deque()
-        )  # of each batch: the unreadable images of the group that it ends
+        # Of each batch: the unreadable images of the group that it ends.
+        ends: deque[dict[int, UserError] | None] = deque()
         vectors: list[Float32Array] = []
         with closing(self._reader.read(groups, num_workers, num_images)) as read:
             for batch in fetch_late(self._encode_batches(read, skip_unreadable, ends)):

@@ -18,10 +18,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.threads import count_cores
 from close_transfer.encoders.background import copy_to_device, fetch_late, map_ahead
 from close_transfer.encoders.clip_tokenizer import FastClipTokenizer, speed_up_tokenizer
-from close_transfer.encoders.encoder import (
-    build_no_text_tower_error,
-    flatten_grid,
-)
+from close_transfer.encoders.encoder import build_no_text_tower_error, flatten_grid
 from close_transfer.encoders.image_batches import BatchedImageEncoder
 from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.open_clip_loading import RANDOM, load_clip

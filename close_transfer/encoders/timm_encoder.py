@@ -11,9 +11,7 @@ from torch import Tensor
 from close_transfer.config.components import TimmConfig
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError, get_first_line
-from close_transfer.encoders.encoder import (
-    flatten_grid,
-)
+from close_transfer.encoders.encoder import flatten_grid
 from close_transfer.encoders.image_batches import ImageOnlyEncoder
 from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.open_clip_loading import RANDOM

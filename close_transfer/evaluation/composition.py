@@ -66,6 +66,8 @@ def score_composition(
         num_bootstrap: draws for the intervals.
     """
     twins = [score_twins(scores, tolerance) for scores in twin_scores]
+    choices = np.asarray([score_choice(scores, tolerance) for scores in choice_scores])
+    chances = np.asarray([100 / len(item.captions) for item in test.choices])
     result = Scores(leading=TWINS)
     if twins:
         columns = {
@@ -83,28 +85,16 @@ def score_composition(
         }
     else:
         result.leading = CHOICES
-        result.per_example = [score_choice(scores, tolerance) for scores in choice_scores]
+        result.per_example = choices.tolist()
+    result.tables["choices"] = {}
     for stratum, rows in _split_rows([item.stratum for item in test.choices]).items():
-        scored = [
-            score_choice(scores, tolerance) for scores, is_used in zip(choice_scores, rows, strict=True) if is_used
-        ]
-        metrics, intervals = average_scores({f"accuracy/{stratum}": np.asarray(scored)}, num_bootstrap)
+        metrics, intervals = average_scores({f"accuracy/{stratum}": choices[rows]}, num_bootstrap)
         result.metrics |= metrics
         result.intervals |= intervals
-    result.tables["choices"] = {
-        stratum: {
-            "num_items": int(rows.sum()),
-            "chance": _compute_chance([item.captions for item, used in zip(test.choices, rows, strict=True) if used]),
-        }
-        for stratum, rows in _split_rows([item.stratum for item in test.choices]).items()
-    }
+        result.tables["choices"][stratum] = {"num_items": int(rows.sum()), "chance": float(chances[rows].mean())}
     return result
 
 
 def _split_rows(strata: Sequence[str]) -> dict[str, np.ndarray]:
     names = np.asarray(strata)
     return {name: names == name for name in dict.fromkeys(strata)}
-
-
-def _compute_chance(captions: Sequence[Sequence[str]]) -> float:
-    return float(np.mean([100 / len(choices) for choices in captions]))

@@ -7,10 +7,10 @@ import transformers
 from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.config.components import ClipConfig, TaskConfig
+from close_transfer.config.encoder_folder import prefer_own_encoder
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import describe_first_problem
 from close_transfer.encoders import AnyEncoder
-from close_transfer.encoders.captioner_encoder import prefer_own_encoder
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.training.run_folder import RunFolder

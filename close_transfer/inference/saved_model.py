@@ -7,12 +7,13 @@ import torch
 import transformers
 
 from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.config.encoder_folder import ENCODER_FOLDER
 from close_transfer.core.atomic_files import report_write_errors
 from close_transfer.core.checksums import write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.pages import write_page
 from close_transfer.encoders import Encoder, load_encoder
-from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, copy_encoder
+from close_transfer.encoders.captioner_encoder import copy_encoder
 from close_transfer.inference.hub import find_model, publish
 from close_transfer.inference.loading import check_encoder, load_encoder_settings, load_task_settings
 from close_transfer.models.device import pick_device

@@ -26,8 +26,8 @@ from close_transfer.training.training_data import TrainingData
 Split = Literal["val", "test"]
 
 
-def warn_about_encoder(clip: ClipConfig, data: DataConfig) -> None:
-    """Print a note on standard error if the Picturebook CLIP encodes other data than Picturebook."""
+def warn_about_encoder(clip: ClipConfig, data: DataConfig | str) -> None:
+    """Print a note on standard error if the Picturebook CLIP encodes other data; arguments as of `find_encoder_warning`."""
     if note := find_encoder_warning(clip, data):
         show_error(note)
 

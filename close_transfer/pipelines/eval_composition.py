@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from close_transfer.config.components import ClipConfig
 from close_transfer.config.eval_composition import EvalCompositionConfig
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.atomic_files import remove_stale, write_json, write_text
-from close_transfer.core.console import show, show_error
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.composition import CompositionTest
 from close_transfer.data.picturebook.composition import build_composition_test
@@ -21,6 +22,7 @@ from close_transfer.evaluation.score_lines import format_score_lines
 from close_transfer.inference.caption_scorers import CaptionScorer, LikelihoodScorer, SimilarityScorer
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.models.device import pick_device
+from close_transfer.pipelines import console
 from close_transfer.reports.composition_report import describe_composition, write_composition_report
 from close_transfer.tasks.captioning import Captioning
 from close_transfer.training.runs import find_run, read_run
@@ -30,16 +32,18 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[st
     """Return the scorer of the tested system, and the fields of results.json that name the system."""
     if (config.run is None) == (config.clip is None):
         raise UserError(
-            "give either run= or clip=. For example run=latest tests the newest captioner by likelihood, and clip=picturebook "
-            "the Picturebook CLIP by similarity"
+            "give either run= or clip=. For example run=latest tests the newest run of task=captioning by likelihood, and "
+            "clip=picturebook the Picturebook CLIP by similarity"
         )
     device = pick_device(config.device)
     if config.clip is not None:
+        _warn_about_encoder(config, config.clip)
         encoder = SimilarityScorer(config.clip, config.embedding_cache, device)
         return encoder, {"system": encoder.name, "config": {"train": None}}
     assert config.run is not None
     run = find_run(config.run, config.runs, Captioning.name)
     trained, facts = read_run(run)
+    _warn_about_encoder(config, trained.clip)
     captioner = LikelihoodScorer(
         run, trained, config.checkpoint, config.base_model, config.embedding_cache, config.batch_size, device
     )
@@ -55,17 +59,16 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[st
     }
 
 
+def _warn_about_encoder(config: EvalCompositionConfig, clip: ClipConfig) -> None:
+    if config.items:
+        console.warn_about_encoder(clip, f"items={','.join(config.items)}")
+
+
 def _load_test(config: EvalCompositionConfig) -> CompositionTest:
     """Return the items of the given files, or of Picturebook."""
     if not config.items:
         return build_composition_test(config.num_order, config.num_per_swap, config.num_twins_per_swap, config.seed)
-    if config.images is None:
-        raise UserError("items= names images. Give images=FOLDER with them")
-    if config.clip is not None and config.clip.made_for:
-        show_error(
-            "note: the Picturebook CLIP knows only Picturebook's language, so numbers on items= are meaningless. Use "
-            "clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
-        )
+    assert config.images is not None
     return read_composition_files([Path(name) for name in config.items], Path(config.images))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.probe_encoder import ProbeEncoderConfig
-from close_transfer.core.console import show, show_error
+from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.classification import (
     Classification,
@@ -86,8 +86,8 @@ def load_classifications(config: ProbeEncoderConfig) -> list[Classification]:
         else:
             training, testing = hold_out(training, config.test_share, config.seed)
         return [_collect_classes("classes", training, testing)]
-    data = config.data
-    split: Any = config.split or (data.find_evaluation_split() if data.has_splits else "val")
+    data, split = config.data, config.used_split
+    assert split is not None
     if data.is_generated:
         return load_scene_classes(data, config.targets, split)  # type: ignore[arg-type]  # Picturebook's settings
     if not data.is_table:
@@ -145,16 +145,6 @@ def _probe(config: ProbeEncoderConfig, encoders: _Encoders, task: Classification
     return record
 
 
-def _warn_about_encoder(config: ProbeEncoderConfig) -> None:
-    if config.images is None:
-        console.warn_about_encoder(config.clip, config.data)
-    elif config.clip.made_for:
-        show_error(
-            f"note: the Picturebook CLIP knows only Picturebook's images, so numbers on images={config.images} are "
-            "meaningless. Use clip=open_clip clip.model=NAME (docs/custom_data_and_models.md)"
-        )
-
-
 def probe_encoder(config: ProbeEncoderConfig) -> Results:
     """Run the probes, and write results.json, predictions.jsonl and report.html.
 
@@ -163,7 +153,7 @@ def probe_encoder(config: ProbeEncoderConfig) -> Results:
     """
     device = pick_device(config.device)
     tasks = load_classifications(config)
-    _warn_about_encoder(config)
+    console.warn_about_encoder(config.clip, config.data if config.images is None else f"images={config.images}")
     encoders = _build_encoders(config, device)
     records = [_probe(config, encoders, task, device) for task in tasks]
     notes = [*encoders.notes, *(note for record in records for note in record.notes)]

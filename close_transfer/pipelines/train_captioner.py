@@ -21,6 +21,7 @@ import torch
 from accelerate import Accelerator, PartialState
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.encoder_folder import ENCODER_FOLDER
 from close_transfer.config.train import TrainConfig
 from close_transfer.config.train_captioner import TrainCaptionerConfig
 from close_transfer.core.atomic_files import WriteError, fingerprint, replace_link, write_json
@@ -30,7 +31,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.examples import fingerprint_examples
 from close_transfer.encoders import load_encoder
-from close_transfer.encoders.captioner_encoder import ENCODER_FOLDER, save_encoder
+from close_transfer.encoders.captioner_encoder import save_encoder
 from close_transfer.encoders.pixel_cache import load_pixels
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.bpe_tokenizer import train_bpe
@@ -72,8 +73,17 @@ class _Plan:
 
 
 def _prepare(config: TrainCaptionerConfig, folder: Path) -> _Plan:
+    """Load the examples.
+
+    Raises:
+        UserError: if they cannot be used, or have prompts.
+    """
     run_settings = config.build_run_settings(folder / ENCODER_FOLDER)
     data = load_training_data(run_settings, "image")
+    if any(example.prompt for example in data.training.examples):
+        raise UserError(
+            f"task={config.task.name}: its examples have prompts, which a captioner does not read. Give task=captioning"
+        )
     deciding = drop_settings(TrainCaptionerConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
     examples = [fingerprint_examples(part.examples) for part in (data.training, data.validation)]
     return _Plan(config, run_settings, data, fingerprint([json.dumps(deciding, sort_keys=True), *examples]))

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from close_transfer.core import pages
 from close_transfer.evaluation.results import BUILTIN_DATASET, Results
+from close_transfer.reports.template_pages import write_template_page
 
 # Meaning and chance of the metrics of twins; a system that does not see the images gets exactly `_BLIND`.
 _TWIN_METRICS = {
@@ -52,19 +50,13 @@ def describe_composition(results: Results) -> str:
     return "\n".join(lines)
 
 
-def write_composition_report(folder: Path, results: Results) -> Path:
-    """Write report.html, and return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    page = environment.get_template("composition.html").render(
+def write_composition_report(folder: Path, results: Results) -> None:
+    """Write report.html next to results.json."""
+    write_template_page(
+        folder / "report.html",
+        "composition.html",
         results=results,
         rows=_build_rows(results),
         strata=(results.tables or {}).get("twins", {}),
         is_builtin=results.data == BUILTIN_DATASET,
     )
-    path = folder / "report.html"
-    pages.write_page(path, page)
-    return path

@@ -4,13 +4,11 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from close_transfer.config.measure_gap import MeasureGapConfig
-from close_transfer.core import pages
 from close_transfer.modality_gap.measurement import Gap
 from close_transfer.models.noise_scale import NoiseScale
 from close_transfer.reports import gap_figures
+from close_transfer.reports.template_pages import write_template_page
 
 _METRIC_MEANINGS = {
     "paired_cosine": "cosine: an image and its own text",
@@ -85,13 +83,11 @@ def _build_noise_rows(gap: Gap) -> list[dict[str, Any]]:
 
 def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
     """Write gap.html next to gap.json, and return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     noise = min(config.noises, key=lambda std: abs(std - _DRAWN_NOISE), default=_DRAWN_NOISE)
-    page = environment.get_template("modality_gap.html").render(
+    path = Path(config.output) / "gap.html"
+    write_template_page(
+        path,
+        "modality_gap.html",
         gap=gap,
         facts=gap.provenance,
         verdict=format_verdict(gap),
@@ -107,6 +103,4 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         noise_curves=_build_data_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
         is_builtin=gap.provenance.get("data") == "picturebook",
     )
-    path = Path(config.output) / "gap.html"
-    pages.write_page(path, page)
     return path

@@ -3,10 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from close_transfer.core import pages
 from close_transfer.evaluation.results import BUILTIN_DATASET, Results
+from close_transfer.reports.template_pages import write_template_page
 
 _MEANINGS = {
     "majority": "always the most frequent class",
@@ -48,20 +46,14 @@ def describe_probes(results: Results) -> str:
     return "\n".join([*lines, *(f"note: {note}" for note in results.notes)])
 
 
-def write_probe_report(folder: Path, results: Results) -> Path:
-    """Write report.html next to results.json, and return its path."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("close_transfer.reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
+def write_probe_report(folder: Path, results: Results) -> None:
+    """Write report.html next to results.json."""
     targets = _split_by_target(results)
-    page = environment.get_template("probes.html").render(
+    write_template_page(
+        folder / "report.html",
+        "probes.html",
         results=results,
         targets=targets,
         sizes={target: _describe_sizes((results.tables or {})[target]) for target in targets},
         is_builtin=results.data == BUILTIN_DATASET,
     )
-    path = folder / "report.html"
-    pages.write_page(path, page)
-    return path

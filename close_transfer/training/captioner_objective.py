@@ -19,7 +19,7 @@ from close_transfer.training.parts import move_part
 from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.train_step import compute_seed, sum_loss, sum_losses
-from close_transfer.training.transfer_objective import sample_validation_rows
+from close_transfer.training.transfer_objective import is_evenly_spread, list_first_ids, sample_validation_rows
 
 _PARALLEL = 1  # random stream of the masks, separate from that of the order
 
@@ -128,14 +128,14 @@ class CaptionerObjective:
         pass
 
     def is_validation_step(self, step: int, num_steps: int) -> bool:
-        every = max(1, num_steps // self.config.num_validations)
-        return step == num_steps or (step % every == 0 and num_steps - step >= every)
+        return is_evenly_spread(step, num_steps, self.config.num_validations)
 
     def validate(self, model: Captioner, step: int, accelerator: Accelerator) -> float:
         total, num_tokens = 0.0, 0
         rows = sample_validation_rows(len(self.validation.texts), self.config.max_val_examples, self.seed)
-        for start in range(0, len(rows), self.config.batch_size):
-            part_rows = rows[start : start + self.config.batch_size]
+        size = self.config.batch_size // self.config.gradient_accumulation  # as many as a part of training has
+        for start in range(0, len(rows), size):
+            part_rows = rows[start : start + size]
             labels = self.validation.texts.pad(part_rows, IGNORED)
             is_parallel = torch.zeros(len(labels), dtype=torch.bool)
             part = CaptionPart(self.validation.gather_pixels(part_rows), labels, is_parallel, torch.ones(len(labels)))
@@ -147,5 +147,5 @@ class CaptionerObjective:
         return total / num_tokens
 
     def suggest_remedy(self, rows: IntArray) -> str:
-        ids = ", ".join(self.examples.ids[row] for row in rows[:8])
-        return f"Lower train.learning_rate, or set train.clip_grad_norm; this step's texts: {ids}{', ...' if len(rows) > 8 else ''}"
+        texts = list_first_ids(rows, self.examples.ids.__getitem__)
+        return f"Lower train.learning_rate, or set train.clip_grad_norm; this step's texts: {texts}"

@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from pydantic import ValidationError
 
 from close_transfer.config.choices import InputModality
+from close_transfer.config.encoder_folder import prefer_own_encoder
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import (
     check_replaceable_link,
@@ -25,7 +26,6 @@ from close_transfer.core.errors import UserError
 from close_transfer.core.new_folders import create_new_folder, name_by_time
 from close_transfer.core.roles import Role, drop_settings
 from close_transfer.core.schema import describe_first_problem
-from close_transfer.encoders.captioner_encoder import prefer_own_encoder
 from close_transfer.training.run_facts import read_facts, write_facts
 
 # Data regime of each training modality, before noise and adapters; T0 is text only, T4 is paired images.

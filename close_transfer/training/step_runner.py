@@ -102,7 +102,7 @@ class StepRunner:
             f"Give train.gradient_accumulation={more}, which splits each batch and gives the same result; or to "
             "pretrain_lm.py a smaller batch_size"
             if more
-            else "Give a smaller lm=, or device=cpu"
+            else "Give a smaller lm= or captioner=, or device=cpu"
         )
         return explain_lack_of_memory(f"training on {part_size} examples at a time", advice)
 

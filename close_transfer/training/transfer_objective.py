@@ -1,5 +1,6 @@
 """Transfer objective: learning to write text from vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,6 +17,8 @@ from close_transfer.training.parts import move_part
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.train_step import compute_seed, make_generator, sum_loss
 
+_MOST_IDS = 8  # of examples that a message names
+
 
 def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> IntArray:
     """Return the rows of the validation examples that are used: all, or `max_examples` drawn by the seed.
@@ -24,6 +27,17 @@ def sample_validation_rows(num_examples: int, max_examples: int, seed: int) -> I
     """
     drawn = torch.randperm(num_examples, generator=make_generator(seed, "validation examples"))[:max_examples]
     return drawn.sort().values.numpy()
+
+
+def is_evenly_spread(step: int, num_steps: int, number: int) -> bool:
+    """Return True if one of `number` validations, evenly spread over a training, follows after this many steps."""
+    every = max(1, num_steps // number)
+    return step == num_steps or (step % every == 0 and num_steps - step >= every)
+
+
+def list_first_ids(rows: IntArray, get_id: Callable[[int], str]) -> str:
+    """Return the ids of a step's first examples, for a message."""
+    return ", ".join([*map(get_id, rows[:_MOST_IDS].tolist()), *(["..."] if len(rows) > _MOST_IDS else [])])
 
 
 def compute_transfer_loss(
@@ -94,8 +108,7 @@ class TransferObjective:
         pass
 
     def is_validation_step(self, step: int, num_steps: int) -> bool:
-        every = max(1, num_steps // self.config.num_validations)
-        return step == num_steps or (step % every == 0 and num_steps - step >= every)
+        return is_evenly_spread(step, num_steps, self.config.num_validations)
 
     def validate(self, model: TransferNetwork, step: int, accelerator: Accelerator) -> float:
         model.adapter.train(self.input_modality == "text")
@@ -103,9 +116,8 @@ class TransferObjective:
         rows = sample_validation_rows(len(self.validation), self.config.max_val_examples, self.seed)
         for number, start in enumerate(range(0, len(rows), self.config.batch_size)):
             batch = rows[start : start + self.config.batch_size]
-            parts = self.validation.make_parts(
-                batch, self.config.gradient_accumulation
-            )  # as large as those of training
+            # As large as those of training.
+            parts = self.validation.make_parts(batch, self.config.gradient_accumulation)
             for part in parts:
                 noise = make_generator(self.seed, "validation", number, device=accelerator.device)
                 inputs = move_part(part, accelerator.device).make_inputs(self.input_modality, noise)
@@ -116,8 +128,5 @@ class TransferObjective:
         return total / num_tokens
 
     def suggest_remedy(self, rows: IntArray) -> str:
-        ids = ", ".join(self.examples.get_id(row) for row in rows[:8])
-        return (
-            "Lower train.learning_rate, set train.clip_grad_norm, or check the examples of this step: "
-            f"{ids}{', ...' if len(rows) > 8 else ''}"
-        )
+        examples = list_first_ids(rows, self.examples.get_id)
+        return f"Lower train.learning_rate, set train.clip_grad_norm, or check the examples of this step: {examples}"

@@ -168,6 +168,14 @@ def test_the_handler_needs_only_the_standard_library():
         assert f"'{name}'" not in modules
 
 
+def test_settings_of_a_run_are_read_without_an_encoder():
+    code = "import sys; import close_transfer.training.runs; print(sorted(sys.modules))"
+    with start("-c", code) as process:
+        modules, _ = process.communicate(timeout=60)
+    for name in ("open_clip", "timm", "transformers"):
+        assert f"'{name}'" not in modules
+
+
 @pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("no_such_setting=1", 2)])
 @pytest.mark.parametrize(
     "script", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCRIPTS]

@@ -6,13 +6,13 @@ import torch
 from PIL import Image
 
 from close_transfer.config.components import CaptionerEncoderConfig
+from close_transfer.config.encoder_folder import prefer_own_encoder
 from close_transfer.core.errors import UserError
 from close_transfer.encoders.captioner_encoder import (
     CaptionerEncoder,
     build_vision_transformer,
     copy_encoder,
     normalize_pixels,
-    prefer_own_encoder,
     save_encoder,
     scale_to_pixels,
 )

@@ -112,3 +112,5 @@ def test_original_files_are_tested():
     assert "accuracy/choices" in Path("composed/scores.jsonl").read_text()
     with pytest.raises(UserError, match=r"items= names images\. Give images=FOLDER"):
         run("clip=picturebook", "items=swap_att.json")
+    with pytest.raises(UserError, match=r"images=photos only applies with items="):
+        run("clip=picturebook", "images=photos")

@@ -36,6 +36,7 @@ def test_picturebook_probes_agree_in_file_page_and_terminal():
     results, written, page = run("data.num_train=120", "data.num_test=40", "targets=[places,counts]")
     probes = ["majority", "few_shot_1", "few_shot_2", "linear", "attention_pool", "zero_shot"]
     assert list(written["metrics"]) == [f"{target}/{probe}" for target in ("places", "counts") for probe in probes]
+    assert written["split"] == "test"
     assert written["intervals"].keys() == written["metrics"].keys()
     assert written["metrics"]["places/linear"] > written["metrics"]["places/majority"] + 20
     assert len(written["tables"]["places"]["seeds"]["few_shot_1"]["by_seed"]) == 3
@@ -72,6 +73,15 @@ def test_precomputed_vectors_and_an_encoder_without_a_grid_leave_probes_out():
     assert {name.partition("/")[2] for name in written["metrics"]} == {"majority", "few_shot_1", "few_shot_2", "linear"}
     assert any("not grids" in note for note in written["notes"])
     assert any("zero_shot was left out" in note for note in written["notes"])
+
+
+def test_settings_of_another_source_are_refused():
+    for settings, message in (
+        (["test_images=tests"], "test_images=tests only applies with images="),
+        (["images=photos", "split=val"], "split=val only applies with data="),
+    ):
+        with pytest.raises(UserError, match=message):
+            compose_config("probe_encoder", ProbeEncoderConfig, settings)
 
 
 def test_data_without_classes_are_refused():

@@ -47,12 +47,18 @@ def read_weights(folder="cap"):
         ("task.max_target_tokens=41", "at most that"),
         ("train.gradient_accumulation=3", "equal parts"),
         ("masked_share=1.5", "masked_share"),
+        (["objective=cap", "masked_share=0.5"], "only applies with objective=cappa"),
     ],
 )
 @pytest.mark.slow
 def test_mistakes_are_named(override, problem):
     with pytest.raises(UserError, match=problem):
-        small(override)
+        small(*([override] if isinstance(override, str) else override))
+
+
+def test_a_task_with_prompts_is_refused():
+    with pytest.raises(UserError, match="task=vqa: its examples have prompts, which a captioner does not read"):
+        train_captioner(small("task=vqa"))
 
 
 @pytest.mark.slow

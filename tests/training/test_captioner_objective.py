@@ -19,12 +19,12 @@ TEXTS = [[5, 6, 1], [7, 1], [8, 9, 10, 11, 1], [12, 13, 1]]
 NOISE = torch.Generator()
 
 
-def make_objective(share, seed=0):
+def make_objective(share, seed=0, **changed):
     loop = read_settings("train_captioner.yaml")["train"]
     sizes = {"max_steps": 4, "batch_size": 4, "learning_rate": 0.01, "warmup_steps": 1}
     pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
     images = CaptionedImages(["a", "b", "c", "d"], Ragged.from_rows(TEXTS), np.array([0, 0, 1, 1]), pixels)
-    return CaptionerObjective(images, images, share, 6, LoopConfig(**loop | sizes), seed)
+    return CaptionerObjective(images, images, share, 6, LoopConfig(**loop | sizes | changed), seed)
 
 
 @pytest.fixture
@@ -71,6 +71,14 @@ def test_validation_is_token_after_token(model):
         logits = model(part.pixels, part.labels).log_softmax(dim=-1)
     expected = -torch.cat([logits[row, range(len(text)), text] for row, text in enumerate(TEXTS)]).mean()
     assert make_objective(1.0).validate(model, 0, Accelerator(cpu=True)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_parts_of_validation_are_as_large_as_those_of_training(model):
+    whole = make_objective(0.0).validate(model, 0, Accelerator(cpu=True))
+    sizes = []
+    model.register_forward_pre_hook(lambda _, __, given: sizes.append(len(given["labels"])), with_kwargs=True)
+    loss = make_objective(0.0, gradient_accumulation=2).validate(model, 0, Accelerator(cpu=True))
+    assert sizes == [2, 2] and loss == pytest.approx(whole, rel=1e-6)
 
 
 def test_masks_follow_the_share_and_the_step():

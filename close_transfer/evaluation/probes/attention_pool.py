@@ -16,8 +16,8 @@ from torch.nn import functional as F
 from close_transfer.config.probe_encoder import AttentionPoolConfig
 from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.encoders.embeddings import SceneVectors
+from close_transfer.evaluation.probes.few_shot import SMALLEST_STD
 
-_SMALLEST_STD = 1e-5  # as in the few-shot probe
 _STATISTICS_IMAGES = 2048  # images whose grids give mean and standard deviation
 _WARMUP_SHARE = 0.1  # of the steps
 _MLP_RATIO = 4  # width of the MLP divided by that of the vectors, as in ViT
@@ -87,7 +87,7 @@ def predict_attention_pool(
     rng = np.random.default_rng(seed)
     sample: Float32Array = training[np.sort(rng.permutation(len(training))[:_STATISTICS_IMAGES])]
     mean = torch.from_numpy(sample.mean(axis=(0, 1))).to(device)
-    std = torch.from_numpy(sample.std(axis=(0, 1)) + _SMALLEST_STD).to(device)
+    std = torch.from_numpy(sample.std(axis=(0, 1)) + SMALLEST_STD).to(device)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         probe = AttentionPool(sample.shape[-1], config.num_heads, num_classes).to(device)

@@ -12,9 +12,9 @@ import numpy as np
 from close_transfer.core.arrays import Float32Array, Float64Array, IntArray
 
 # Large, so that the ridge hardly shrinks the bias (big_vision).
-BIAS_FEATURE = 100.0
+_BIAS_FEATURE = 100.0
 # Added to standard deviations, so that a constant feature does not divide by zero (big_vision).
-_SMALLEST_STD = 1e-5
+SMALLEST_STD = 1e-5
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class RidgeProbe:
 
 def _standardize(vectors: Float32Array, mean: Float64Array, std: Float64Array) -> Float64Array:
     features: Float64Array = (vectors.astype(np.float64) - mean) / std
-    return np.pad(features, ((0, 0), (0, 1)), constant_values=BIAS_FEATURE)
+    return np.pad(features, ((0, 0), (0, 1)), constant_values=_BIAS_FEATURE)
 
 
 def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: float) -> RidgeProbe:
@@ -51,7 +51,7 @@ def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: flo
         l2: strength of the ridge.
     """
     double = vectors.astype(np.float64)
-    mean, std = double.mean(axis=0), double.std(axis=0) + _SMALLEST_STD
+    mean, std = double.mean(axis=0), double.std(axis=0) + SMALLEST_STD
     features = _standardize(vectors, mean, std)
     targets = 2.0 * np.eye(num_classes)[labels] - 1.0
     num_images, width = features.shape

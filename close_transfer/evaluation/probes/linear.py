@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from close_transfer.core.arrays import Float32Array, IntArray
+from close_transfer.evaluation.probes.few_shot import SMALLEST_STD
 
-_SMALLEST_STD = 1e-5  # as in the few-shot probe
 _HELD_OUT_SHARE = 0.2  # of the training images, to choose the strength of the penalty
 _MAX_ITERATIONS = 500
 
@@ -29,7 +29,7 @@ class LinearPrediction:
 
 
 def _standardize(vectors: Float32Array, statistics: Float32Array, device: str) -> Tensor:
-    mean, std = statistics.mean(axis=0, dtype=np.float64), statistics.std(axis=0, dtype=np.float64) + _SMALLEST_STD
+    mean, std = statistics.mean(axis=0, dtype=np.float64), statistics.std(axis=0, dtype=np.float64) + SMALLEST_STD
     return torch.from_numpy((vectors - mean) / std).to(device)
 
 

@@ -88,7 +88,7 @@ def build_probe_results(
         system=encoder.name,
         task="probes",
         data=Path(config.images).name if config.images else config.data.name,
-        split=config.split,
+        split=config.used_split,
         scene="image",
         seed=config.seed,
         config={"probe": config.model_dump(mode="json")},

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from close_transfer.core.arrays import Float32Array, IntArray
+from close_transfer.core.arrays import Float32Array, Float64Array, IntArray, normalize_rows
 
 
 def write_class_texts(
@@ -23,11 +21,7 @@ def write_class_texts(
     ]
 
 
-def _normalize(vectors: Float32Array) -> Float32Array:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def average_class_vectors(text_vectors: Sequence[Float32Array]) -> Float32Array:
+def average_class_vectors(text_vectors: Sequence[Float32Array]) -> Float64Array:
     """Return a unit vector per class: the mean of its texts' unit vectors (CLIP's ensemble of templates).
 
     Args:
@@ -36,10 +30,10 @@ def average_class_vectors(text_vectors: Sequence[Float32Array]) -> Float32Array:
     Returns:
         Vectors of shape (classes, dim).
     """
-    return _normalize(np.stack([_normalize(vectors).mean(axis=0) for vectors in text_vectors]))
+    return normalize_rows([normalize_rows(vectors).mean(axis=0) for vectors in text_vectors])
 
 
-def predict_zero_shot(image_vectors: Float32Array, class_vectors: Float32Array) -> IntArray:
+def predict_zero_shot(image_vectors: Float32Array, class_vectors: Float64Array) -> IntArray:
     """Return the class with the highest cosine for each raw image vector, shape (images,)."""
     # The image's length does not change the order of the classes.
     classes: IntArray = (image_vectors @ class_vectors.T).argmax(axis=1)

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
-_IGNORED = -100  # label of a padded token, as `lm_wrappers.IGNORED`
+from close_transfer.models.lm_wrappers import IGNORED
+
 _NORM_EPSILON = 1e-6  # flax's and timm's; PyTorch's is ten times that
 _MLP_RATIO = 4  # width of the MLP in units of the width, as in every published vision transformer
 
@@ -136,7 +137,7 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
             encoder_outputs: `last_hidden_state` with the image's tokens, shape (t, k, h).
             attention_mask: 1 for a token of the image; None: all are.
             decoder_input_ids: tokens to read; None: the labels, each one place later, after the start token.
-            labels: tokens to write, -100 for padding.
+            labels: tokens to write, `IGNORED` for padding.
             is_parallel: True for texts whose tokens are all predicted at once, in training: every token that is read is
                 the mask, and each place attends to all. None: each token follows from those before it.
         """
@@ -172,7 +173,7 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
     def _shift_right(self, labels: Tensor) -> Tensor:
         start = self.config.decoder_start_token_id
         shifted = nn.functional.pad(labels[:, :-1], (1, 0), value=start)
-        return shifted.masked_fill(shifted == _IGNORED, self.config.pad_token_id)
+        return shifted.masked_fill(shifted == IGNORED, self.config.pad_token_id)
 
 
 AutoConfig.register(CaptionerDecoderConfig.model_type, CaptionerDecoderConfig)
