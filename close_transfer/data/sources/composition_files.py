@@ -19,14 +19,14 @@ from close_transfer.core.readers.records import field, key_field, read_document,
 from close_transfer.data.composition import ChoiceItem, CompositionTest, TwinItem
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image
-from close_transfer.data.sources.images import explain_missing, make_file_ref
+from close_transfer.data.sources.images import explain_missing, make_file_ref, resolve_inside
 
 _ARO_PREFIX = "visual_genome_"  # of both files, visual_genome_relation.json and visual_genome_attribution.json
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
 
 
-def _make_image(folder: Path, name: str) -> ImageRef:
-    path = folder / name
+def _make_image(folder: Path, name: str, field: str) -> ImageRef:
+    path = resolve_inside(folder, name, field)
     image = make_file_ref(path, str(path))
     if reason := explain_missing(image):
         raise RecordError(reason)
@@ -50,7 +50,7 @@ def _read_box(record: Any) -> tuple[float, float, float, float]:
 
 def _parse_aro(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
     captions = (text_field(record, "true_caption"), text_field(record, "false_caption"))
-    whole = _make_image(folder, text_field(record, "image_path"))
+    whole = _make_image(folder, text_field(record, "image_path"), "image_path")
     box = _read_box(record)
     name = stratum.removeprefix(_ARO_PREFIX)
     # As the benchmark does, only the box with the two things is shown.
@@ -64,14 +64,17 @@ def _parse_aro(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
 
 def _parse_sugar_crepe(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
     captions = (text_field(record, "caption"), text_field(record, "negative_caption"))
-    return ChoiceItem(f"{stratum}-{key}", stratum, _make_image(folder, text_field(record, "filename")), captions)
+    image = _make_image(folder, text_field(record, "filename"), "filename")
+    return ChoiceItem(f"{stratum}-{key}", stratum, image, captions)
 
 
 def _parse_winoground(record: Any, folder: Path) -> TwinItem:
     key = key_field(record, "id")
-    names = [text_field(record, f"image_{number}") for number in (0, 1)]
+    names = {field: text_field(record, field) for field in ("image_0", "image_1")}
     # The file leaves out the images' extension, which is .png.
-    first, second = (_make_image(folder, name if Path(name).suffix else f"{name}.png") for name in names)
+    first, second = (
+        _make_image(folder, name if Path(name).suffix else f"{name}.png", field) for field, name in names.items()
+    )
     stratum = text_field(record, "collapsed_tag") if record.get("collapsed_tag") else "pairs"
     return TwinItem(
         f"winoground-{key}",

@@ -74,3 +74,18 @@ def test_winoground_gives_twins_and_sugar_crepe_choices():
 def test_a_wrong_entry_is_named(name, content, message):
     with pytest.raises(UserError, match=message):
         read(name, content)
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{here}/secret.png"])
+def test_images_outside_of_their_folder_are_refused(name):
+    name = name.format(here=Path.cwd())
+    Image.new("RGB", (8, 8)).save("secret.png")
+    Path("images", "a").mkdir()
+    files = {
+        "a.json": ("filename", {"0": {**SUGAR_CREPE["0"], "filename": name}}),
+        "b.json": ("image_path", [{**ARO, "image_path": name}]),
+        "c.jsonl": ("image_1", json.dumps({**WINOGROUND, "image_1": name})),
+    }
+    for file, (field, content) in files.items():
+        with pytest.raises(UserError, match=rf"field '{field}' is .*, which is outside of the dataset's folder"):
+            read(file, content)
