@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from close_transfer.config.choices import EvalSplit, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
@@ -12,6 +12,12 @@ from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive
 
 ProbeName = Literal["few_shot", "linear", "attention_pool", "zero_shot"]
 PicturebookTarget = Literal["kinds", "colours", "counts", "relations", "places"]
+
+
+def _require_place(value: str) -> str:
+    if "{}" not in value:  # all classes would have the same text
+        raise ValueError('has no {} for the name of the class. Write one, as in "a photo of a {}."')
+    return value
 
 
 class FewShotConfig(StrictModel):
@@ -52,7 +58,9 @@ class ProbeEncoderConfig(StrictModel):
     few_shot: FewShotConfig
     linear: LinearProbeConfig
     attention_pool: AttentionPoolConfig
-    templates: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Field(min_length=1)]
+    templates: Annotated[
+        tuple[Annotated[str, AfterValidator(_require_place)], ...], BeforeValidator(as_tuple), Field(min_length=1)
+    ]
     seed: Natural
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]

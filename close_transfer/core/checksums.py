@@ -22,7 +22,7 @@ _logger = logging.getLogger(__name__)
 
 CHECKSUMS = "checksums.json"
 _CHECKSUM = "checksum"  # field of a JSON file that holds the checksum of the others
-_MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+_MODEL_FILES = ("config.json", "encoder.json", "model.safetensors", "tokenizer.json")
 
 
 def write_checksums(folder: Path, names: Collection[str]) -> None:
@@ -63,6 +63,8 @@ def check_checksums(folder: Path, required: Collection[str] = (), optional: Coll
         UserError: if checksums.json or a file that it lists is missing or damaged.
     """
     listed = folder / CHECKSUMS
+    if not listed.is_file():
+        raise damaged_file_error(listed, "it is missing")
     entries = read_json(listed)
     if not isinstance(entries, dict) or not all(_is_entry(name, entry) for name, entry in entries.items()):
         raise damaged_file_error(listed, "it does not list files with size and SHA-256")

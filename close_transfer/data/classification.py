@@ -39,11 +39,21 @@ class Classification:
                 f"{self.name}: there are {len(seen)} classes with training images and {len(self.testing):,} test images. "
                 "Give data with at least two classes and one test image"
             )
+        trained = {_get_key(example) for example in self.training}
+        if shared := [example.id for example in self.testing if _get_key(example) in trained]:
+            raise UserError(
+                f"{self.name}: {len(shared):,} test images are training images too; the first is {shared[0]}. Give other images "
+                "for testing, or another split"
+            )
         if unseen:
             raise UserError(
                 f"{self.name}: {len(unseen)} classes of the test images have no training image; the first is {unseen[0]}. "
                 "Use the same names of classes for training and for testing"
             )
+
+
+def _get_key(example: Example) -> str:
+    return example.id if example.image is None else example.image.key
 
 
 def number_classes(examples: Sequence[Example], classes: Sequence[str]) -> IntArray:
@@ -60,12 +70,17 @@ def read_class_folders(root: Path, setting: str) -> list[Example]:
         setting: setting that names it, for messages.
 
     Raises:
-        UserError: if there is no image, or an image is not in a subfolder.
+        UserError: if there is no image, an image is not in a subfolder, or a folder cannot be listed.
     """
     if not root.is_dir():
         raise UserError(f"{setting}={root}: there is no such folder. Give a folder with a subfolder per class")
     examples = []
-    for name, path in find_images(root).files:
+    found = find_images(root, setting)
+    for folder, reason in found.faults:
+        raise UserError(
+            f"{setting}={root}: the folder {folder} cannot be listed ({reason}). Give permission to read it"
+        )
+    for name, path in found.files:
         category, _, rest = name.partition("/")
         if not rest:
             raise UserError(

@@ -74,8 +74,12 @@ class FoundImages:
     num_other: int
 
 
-def find_images(root: Path) -> FoundImages:
+def find_images(root: Path, setting: str = "images") -> FoundImages:
     """Find the file, or all images in the folder and below; a folder that is linked twice counts once.
+
+    Args:
+        root: the file or folder.
+        setting: setting that names it, for messages.
 
     Raises:
         UserError: if there is no such file, or no image in the folder.
@@ -83,7 +87,7 @@ def find_images(root: Path) -> FoundImages:
     if root.is_file():
         return FoundImages([(_escape_undecodable(root.name), root)], [], 0)
     if not root.is_dir():
-        raise UserError(f"images={root}: there is no such file or folder. Give an image or a folder of images")
+        raise UserError(f"{setting}={root}: there is no such file or folder. Give an image or a folder of images")
     image_suffixes = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
     image_suffixes |= _HEIC_SUFFIXES
     faults: list[OSError] = []
@@ -101,7 +105,7 @@ def find_images(root: Path) -> FoundImages:
     if not paths:
         unlisted = f" ({len(faults)} folders could not be listed)" if faults else ""
         raise UserError(
-            f"images={root}: there is no image in this folder or below it{unlisted}. Give a folder with images "
+            f"{setting}={root}: there is no image in this folder or below it{unlisted}. Give a folder with images "
             f"({', '.join(sorted(image_suffixes)[:12])} and more)"
         )
     paths.sort(key=lambda path: path.parts)

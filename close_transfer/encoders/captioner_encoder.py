@@ -29,7 +29,7 @@ from close_transfer.core.atomic_files import (
     report_write_errors,
     write_json,
 )
-from close_transfer.core.checksums import check_checksums, write_checksums
+from close_transfer.core.checksums import check_model_checksums, write_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.schema import Positive, describe_first_problem
 from close_transfer.core.weight_headers import read_header
@@ -115,7 +115,7 @@ def copy_encoder(name: str, folder: Path) -> None:
         WriteError: if the folder cannot be written.
     """
     source = _find_folder(name)
-    check_checksums(source, (SIZES_FILE, _WEIGHTS))
+    _check_files(source)
     with report_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for file in (SIZES_FILE, _WEIGHTS):
@@ -136,11 +136,23 @@ def _find_folder(name: str) -> Path:
     return folder
 
 
+def _check_files(folder: Path) -> None:
+    """Check the files of an encoder's folder; without checksums.json only that they are there."""
+    check_model_checksums(folder)
+    if not (folder / _WEIGHTS).is_file():
+        raise damaged_file_error(folder / _WEIGHTS, "it is missing")
+
+
 def _read_sizes(folder: Path) -> VisionSizes:
     try:
-        return TypeAdapter(VisionSizes).validate_python(read_json(folder / SIZES_FILE), strict=True)
+        sizes = TypeAdapter(VisionSizes).validate_python(read_json(folder / SIZES_FILE), strict=True)
     except ValidationError as error:
         raise damaged_file_error(folder / SIZES_FILE, describe_first_problem(error)) from None
+    if sizes["image_size"] % sizes["patch_size"]:  # the weights have the same shapes for all sizes in between
+        raise damaged_file_error(
+            folder / SIZES_FILE, f"image_size={sizes['image_size']} is not a multiple of patch_size"
+        )
+    return sizes
 
 
 def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
@@ -158,7 +170,7 @@ def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
         raise
     except Exception as error:  # of many kinds, if the sizes do not fit together
         raise damaged_file_error(folder / SIZES_FILE, str(error)) from error
-    check_shapes(expected, weights)
+    check_shapes(expected, weights, SIZES_FILE)
     with torch.device("meta"):
         model = build_vision_transformer(sizes)
     model.load_state_dict(load_file(weights), assign=True)
@@ -175,7 +187,7 @@ class CaptionerEncoder(ImageOnlyEncoder):
             UserError: if there is no such folder, or it is damaged.
         """
         folder = _find_folder(config.model)
-        check_checksums(folder, (SIZES_FILE, _WEIGHTS))
+        _check_files(folder)
         sizes = _read_sizes(folder)
         model = _load(folder, sizes)
         self._model = model.to(device).eval().requires_grad_(False)

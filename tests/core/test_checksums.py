@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from close_transfer.core.checksums import read_checked_fields, read_checked_json, write_checked_json
+from close_transfer.core.checksums import check_checksums, read_checked_fields, read_checked_json, write_checked_json
 from close_transfer.core.errors import UserError
 from tests.flips import flip_bit
 
@@ -49,3 +49,9 @@ def test_files_without_a_right_checksum_are_damaged(content):
         Path("file.json").write_text(content)
     with pytest.raises(UserError, match=r"file\.json: is damaged \(.*\)\. Restore it from a copy"):
         read_checked_json(Path("file.json"))
+
+
+def test_missing_checksums_are_an_error():
+    Path("folder").mkdir()
+    with pytest.raises(UserError, match=r"folder/checksums\.json: is damaged \(it is missing\)"):
+        check_checksums(Path("folder"))

@@ -83,8 +83,25 @@ def test_a_missing_or_damaged_folder_is_named(network, tmp_path):
 
 def test_other_sizes_than_the_weights_are_refused(network, tmp_path):
     save_encoder(tmp_path / "other", network, SIZES | {"width": 16})
-    with pytest.raises(UserError, match="describes"):
+    with pytest.raises(UserError, match=r"but encoder\.json describes"):
         load(tmp_path / "other")
+
+
+def test_an_image_size_between_two_numbers_of_patches_is_refused(network, tmp_path):
+    save_encoder(tmp_path / "other", network, SIZES | {"image_size": 10})
+    with pytest.raises(UserError, match=r"encoder\.json: is damaged \(image_size=10 is not a multiple of patch_size\)"):
+        load(tmp_path / "other")
+
+
+def test_without_checksums_changes_are_not_noticed_and_a_note_says_so(network, tmp_path, caplog):
+    folder = tmp_path / "cap" / "encoder"
+    (folder / "checksums.json").unlink()
+    load(folder)
+    assert "so changes of its files since training are not noticed" in caplog.text
+    (folder / "model.safetensors").unlink()
+    for use in (load, lambda name: copy_encoder(str(name), tmp_path / "copy")):
+        with pytest.raises(UserError, match=r"model\.safetensors: is damaged \(it is missing\)"):
+            use(folder)
 
 
 def test_a_huge_depth_is_refused_before_building(network, tmp_path):

@@ -51,12 +51,31 @@ def test_an_unreadable_image_leaves_no_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_damaged_file_is_named(tmp_path):
-    load_pixels(make_refs([]), 4, tmp_path)
+def flip_last_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        flip_last_byte,
+        lambda path: path.write_bytes(b"damaged"),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: np.save(path, np.array([{}], dtype=object), allow_pickle=True),
+        lambda path: path.with_suffix(".sha256").unlink(),
+        lambda path: path.with_suffix(".sha256").write_bytes(b"\xff"),
+    ],
+)
+def test_a_damaged_file_is_written_again_with_a_note(tmp_path, caplog, damage):
+    opened = []
+    first = np.array(load_pixels(make_refs(opened), 4, tmp_path))
     (path,) = tmp_path.glob("*.npy")
-    path.write_bytes(b"damaged")
-    with pytest.raises(UserError, match="damaged"):
-        load_pixels(make_refs([]), 4, tmp_path)
+    damage(path)
+    assert np.array_equal(load_pixels(make_refs(opened), 4, tmp_path), first)
+    assert sorted(opened) == ["a", "a", "b", "b", "c", "c"]
+    assert "incomplete or damaged; reading 3 images again" in caplog.text
 
 
 def test_a_full_disk_is_an_error_because_nothing_is_written_by_memory_map(tmp_path, monkeypatch):

@@ -84,15 +84,36 @@ def test_settings_of_another_source_are_refused():
             compose_config("probe_encoder", ProbeEncoderConfig, settings)
 
 
+def test_a_template_without_a_place_for_the_class_is_refused():
+    with pytest.raises(UserError, match=r"templates.*has no \{\} for the name of the class\. Write one"):
+        compose_config("probe_encoder", ProbeEncoderConfig, ["templates=[a photo]"])
+
+
+def test_a_file_is_not_tested_on_the_rows_that_it_trains():
+    Path("rows.csv").write_text("text\n" + "odd\neven\n" * 20)
+    settings = ["data=file", "data.path=rows.csv", "split=test", "clip=precomputed", "clip.image_embeddings=none.npy"]
+    with pytest.raises(
+        UserError, match=r"test images are training images too.*Give other images for testing, or another"
+    ):
+        load_classifications(compose_config("probe_encoder", ProbeEncoderConfig, settings))
+
+
 def test_data_without_classes_are_refused():
+    make_photos("photos", 1)
+    Path("empty").mkdir()
     for settings, message in (
         (["data=coco"], "data=coco has captions and no classes. Use data=picturebook"),
         (["images=none"], "images=none: there is no such folder"),
+        (["images=empty"], "images=empty: there is no image in this folder"),
+        (["images=photos", "test_images=empty"], "test_images=empty: there is no image in this folder"),
+        (
+            ["images=photos", "test_images=photos"],
+            "classes: 3 test images are training images too; the first is blue/0.png",
+        ),
     ):
         config = compose_config("probe_encoder", ProbeEncoderConfig, settings)
         with pytest.raises(UserError, match=message):
             load_classifications(config)
-    make_photos("photos", 1)
     Image.new("RGB", (8, 8)).save("photos/loose.png")
     with pytest.raises(UserError, match=r"loose\.png is not in a subfolder"):
         load_classifications(compose_config("probe_encoder", ProbeEncoderConfig, ["images=photos"]))

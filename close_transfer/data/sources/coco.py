@@ -22,8 +22,8 @@ from close_transfer.core.readers.records import (
     read_document,
     text_field,
 )
-from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import make_file_ref
+from close_transfer.data.examples import Example, ImageRef
+from close_transfer.data.sources.images import make_ref_inside
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
@@ -53,7 +53,7 @@ def read_karpathy(
             identifier = new_key(entry, "cocoid" if "cocoid" in entry else "filename", seen_ids)
             if not texts:
                 raise RecordError("field 'sentences' is an empty list")
-            examples.append(Example(identifier, texts, make_file_ref(root / key, key), references=texts))
+            examples.append(Example(identifier, texts, make_ref_inside(root, key, "filename"), references=texts))
         except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     if not examples and not faults.count:
@@ -69,20 +69,21 @@ def read_official(
     document: Any, path: Path, folder: Path, faults: RecordErrors, setting: str
 ) -> tuple[list[Example], int]:
     """Return the captioned images of COCO's JSON, and the number of images without a caption, which are left out."""
-    names: dict[str, tuple[str, str]] = {}
+    images: dict[str, tuple[ImageRef, str]] = {}
     seen_ids: set[str] = set()
     captions: dict[str, list[str]] = {}
     for number, entry in enumerate(entries(document, "images", path, setting)):
         try:
-            key, name = new_key(entry, "id", seen_ids), text_field(entry, "file_name")
+            key = new_key(entry, "id", seen_ids)
+            image_ref = make_ref_inside(folder, text_field(entry, "file_name"), "file_name")
             domain = _DOMAINS[choice_field(entry, "domain", [*_DOMAINS])] if "domain" in entry else ""
-            names[key] = name, domain
+            images[key] = image_ref, domain
         except RecordError as fault:
             faults.add(f"images[{number}]", fault)
     for number, entry in enumerate(entries(document, "annotations", path, setting)):
         try:
             image, caption = key_field(entry, "image_id"), text_field(entry, "caption")
-            if image not in names:
+            if image not in images:
                 raise RecordError(
                     f"field 'image_id' is {image[:60]}, which is not the id of a usable image of this file"
                 )
@@ -93,14 +94,14 @@ def read_official(
         Example(
             image,
             tuple(captions[image]),
-            make_file_ref(folder / name, name),
+            image_ref,
             references=tuple(captions[image]),
             category=domain,
         )
-        for image, (name, domain) in names.items()
+        for image, (image_ref, domain) in images.items()
         if image in captions
     ]
-    return examples, len(names) - len(examples)
+    return examples, len(images) - len(examples)
 
 
 def is_karpathy(document: Any) -> bool:

@@ -15,18 +15,19 @@ from PIL import Image
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.record_errors import RecordError
-from close_transfer.core.readers.records import field, key_field, read_document, read_lines, text_field
+from close_transfer.core.readers.records import clean, field, key_field, read_document, read_lines, text_field
 from close_transfer.data.composition import ChoiceItem, CompositionTest, TwinItem
 from close_transfer.data.examples import ImageRef
 from close_transfer.data.image_files import open_image
-from close_transfer.data.sources.images import explain_missing, make_file_ref
+from close_transfer.data.sources.images import explain_missing, make_file_ref, resolve_inside
 
 _ARO_PREFIX = "visual_genome_"  # of both files, visual_genome_relation.json and visual_genome_attribution.json
 _BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+_MAX_COORDINATE = 10**6  # pixels; no image that is opened is as long
 
 
-def _make_image(folder: Path, name: str) -> ImageRef:
-    path = folder / name
+def _make_image(folder: Path, name: str, field: str) -> ImageRef:
+    path = resolve_inside(folder, name, field)
     image = make_file_ref(path, str(path))
     if reason := explain_missing(image):
         raise RecordError(reason)
@@ -35,13 +36,23 @@ def _make_image(folder: Path, name: str) -> ImageRef:
 
 def _crop(path: Path, box: tuple[float, float, float, float]) -> Image.Image:
     left, top, width, height = box
-    return open_image(path).crop((left, top, left + width, top + height))  # Pillow rounds the box
+    image = open_image(path)
+    edges = tuple(map(round, (left, top, left + width, top + height)))
+    shown = [max(0, min(edges[side + 2], image.size[side]) - max(edges[side], 0)) for side in (0, 1)]
+    # A crop is black beyond the image, and a huge one fills the memory.
+    if 2 * shown[0] * shown[1] < max(1, (edges[2] - edges[0]) * (edges[3] - edges[1])):
+        raise UserError(
+            f"{path}: the box {box} is not inside the image of {image.width} x {image.height} pixels. Correct the entry of "
+            "items=, or give the images that belong to it"
+        )
+    return image.crop(edges)
 
 
 def _read_box(record: Any) -> tuple[float, float, float, float]:
     values = [field(record, name) for name in _BOX]
-    if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
-        raise RecordError(f"fields {', '.join(_BOX)} are {values}, not four numbers")
+    if not all(type(value) in (int, float) and abs(value) <= _MAX_COORDINATE for value in values):
+        shown = ", ".join(str(value)[:20] for value in values)
+        raise RecordError(f"fields {', '.join(_BOX)} are {shown}, not four numbers of pixels")
     left, top, width, height = values
     if width <= 0 or height <= 0:
         raise RecordError(f"the box is {width} x {height} pixels")
@@ -50,7 +61,7 @@ def _read_box(record: Any) -> tuple[float, float, float, float]:
 
 def _parse_aro(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
     captions = (text_field(record, "true_caption"), text_field(record, "false_caption"))
-    whole = _make_image(folder, text_field(record, "image_path"))
+    whole = _make_image(folder, text_field(record, "image_path"), "image_path")
     box = _read_box(record)
     name = stratum.removeprefix(_ARO_PREFIX)
     # As the benchmark does, only the box with the two things is shown.
@@ -64,14 +75,18 @@ def _parse_aro(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
 
 def _parse_sugar_crepe(key: str, record: Any, stratum: str, folder: Path) -> ChoiceItem:
     captions = (text_field(record, "caption"), text_field(record, "negative_caption"))
-    return ChoiceItem(f"{stratum}-{key}", stratum, _make_image(folder, text_field(record, "filename")), captions)
+    key = clean(key, "name of the entry")
+    image = _make_image(folder, text_field(record, "filename"), "filename")
+    return ChoiceItem(f"{stratum}-{key}", stratum, image, captions)
 
 
 def _parse_winoground(record: Any, folder: Path) -> TwinItem:
     key = key_field(record, "id")
-    names = [text_field(record, f"image_{number}") for number in (0, 1)]
+    names = {field: text_field(record, field) for field in ("image_0", "image_1")}
     # The file leaves out the images' extension, which is .png.
-    first, second = (_make_image(folder, name if Path(name).suffix else f"{name}.png") for name in names)
+    first, second = (
+        _make_image(folder, name if Path(name).suffix else f"{name}.png", field) for field, name in names.items()
+    )
     stratum = text_field(record, "collapsed_tag") if record.get("collapsed_tag") else "pairs"
     return TwinItem(
         f"winoground-{key}",
@@ -89,6 +104,8 @@ def _iterate_items(path: Path, folder: Path, setting: str) -> Iterator[tuple[str
         return
     document = read_document(path, setting)
     stratum = path.name.removesuffix(".gz").removesuffix(".json")
+    if stratum == "twins":
+        raise UserError(f"{setting}={path}: a metric of pairs of images is named twins. Give the file another name")
     if isinstance(document, list):
         for number, record in enumerate(document):
             yield f"[{number}]", partial(_parse_aro, str(number), record, stratum, folder)
@@ -112,11 +129,15 @@ def read_composition_files(paths: Sequence[Path], folder: Path, setting: str = "
     """
     choices: list[ChoiceItem] = []
     twins: list[TwinItem] = []
+    seen_ids: set[str] = set()
     for path in paths:
         num_before = len(choices) + len(twins)
         for place, parse in _iterate_items(path, folder, setting):
             try:
                 item = parse()
+                if item.id in seen_ids:
+                    raise RecordError(f"its id {item.id[:60]!r} is that of another entry")
+                seen_ids.add(item.id)
             except RecordError as error:
                 raise UserError(
                     f"{setting}={path}, {place}: {error}. Correct it, or restore the file from its source"

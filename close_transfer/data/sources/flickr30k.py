@@ -12,7 +12,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, read_document, read_lines, text_field, texts_field
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import read_karpathy
-from close_transfer.data.sources.images import make_file_ref
+from close_transfer.data.sources.images import make_file_ref, resolve_inside
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
@@ -33,6 +33,7 @@ def _read_token_file(path: Path, setting: str, faults: RecordErrors) -> dict[str
             if not (tab and hash_sign):
                 raise RecordError("not of the form IMAGE.jpg#NUMBER<tab>caption")
             image, caption = clean(image, "image"), clean(caption, "caption")
+            resolve_inside(Path(), image, "image")
             captions.setdefault(image, []).append(caption)
         except RecordError as fault:
             faults.add(f"line {line}", fault)
@@ -44,6 +45,7 @@ def _read_json_lines(path: Path, setting: str, faults: RecordErrors) -> dict[str
     for line, record in read_lines(path, setting):
         try:
             image, texts = text_field(record, "image"), texts_field(record, "captions")
+            resolve_inside(Path(), image, "image")
             captions.setdefault(image, []).extend(texts)
         except RecordError as fault:
             faults.add(f"line {line}", fault)

@@ -1,5 +1,6 @@
 """References to images in files, which are opened only when they are encoded."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from PIL import Image
 from close_transfer.core.atomic_files import fingerprint_file
 from close_transfer.core.errors import UserError
 from close_transfer.core.readers.open_file import is_file
+from close_transfer.core.readers.record_errors import RecordError
 from close_transfer.core.schema import OnBadRows
 from close_transfer.data.examples import Example, ImageRef
 from close_transfer.data.image_files import open_image
 from close_transfer.data.image_preparation import ImageOpener
 
+_MAX_SHOWN = 60  # characters of a name that a message quotes
 _RESTORE = "Put the dataset's images there, or name their folder (docs/data.md)"
 
 
@@ -78,6 +81,28 @@ def make_file_ref(path: Path, key: str, row: int | None = None) -> ImageRef:
     return StoredImage(
         key, partial(open_image, path), partial(_fingerprint_existing, path), row, partial(_explain_missing_file, path)
     )
+
+
+def resolve_inside(folder: Path, name: str, field: str) -> Path:
+    """Return the path of a file that an entry of others names, below a folder; links within it may lead outside.
+
+    Args:
+        folder: folder that names are relative to.
+        name: the name.
+        field: field that holds it, for messages.
+
+    Raises:
+        RecordError: if the name itself leads outside, because an untrusted file must not read others.
+    """
+    normal = os.path.normpath(name)
+    if Path(normal).is_absolute() or Path(normal).parts[:1] == ("..",):
+        raise RecordError(f"field {field!r} is {name[:_MAX_SHOWN]!r}, which is outside of the dataset's folder")
+    return folder / normal
+
+
+def make_ref_inside(folder: Path, name: str, field: str) -> ImageRef:
+    """Return a reference to the image of this name below a folder; arguments and errors as of `resolve_inside`."""
+    return make_file_ref(resolve_inside(folder, name, field), name)
 
 
 def make_unavailable_ref(key: str, reason: str, row: int | None = None) -> ImageRef:

@@ -15,7 +15,7 @@ from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import choice_field, key_field, new_key, read_lines, text_field
 from close_transfer.data.example_kinds import PAIRS
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import make_file_ref
+from close_transfer.data.sources.images import make_ref_inside
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
@@ -47,7 +47,7 @@ def parse_pair(record: Any, folder: Path, texts_needed: bool = True) -> Example 
     image_field = _find_field(record, _IMAGE)
     if image_field in record:
         name = f"{key_field(record, image_field).removesuffix('.jpg')}.jpg"
-        image = make_file_ref(folder / name, name)
+        image = make_ref_inside(folder, name, image_field)
     premise_field = _find_field(record, _PREMISE)
     has_premise = texts_needed or image is None or premise_field in record
     return Example(

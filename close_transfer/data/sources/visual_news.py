@@ -4,7 +4,6 @@ An entry has `id, caption, image_path, article_path`; paths start with "./" and 
 dataset's folder. The splits are those of CLOSE's release, one file each.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,21 +14,9 @@ from close_transfer.core.readers.open_file import is_file
 from close_transfer.core.readers.record_errors import RecordError, RecordErrors
 from close_transfer.core.readers.records import clean, entries, new_key, read_document, text_field
 from close_transfer.data.examples import Example
-from close_transfer.data.sources.images import make_file_ref
+from close_transfer.data.sources.images import make_file_ref, resolve_inside
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import open_official_file
-
-
-def _resolve_inside(root: Path, entry: Any, field: str) -> Path:
-    """Return the path that an entry names below the dataset's folder; links within it may lead outside.
-
-    Raises:
-        RecordError: if the path itself leads outside, because an untrusted file must not read others.
-    """
-    name = os.path.normpath(text_field(entry, field))
-    if Path(name).is_absolute() or Path(name).parts[:1] == ("..",):
-        raise RecordError(f"field {field!r} is {name[:60]!r}, which is outside of the dataset's folder")
-    return root / name
 
 
 def _read_article(path: Path, whole: bool) -> str:
@@ -42,7 +29,7 @@ def _read_article(path: Path, whole: bool) -> str:
 
 def _build_example(entry: Any, root: Path, whole: bool, seen_ids: set[str]) -> Example | None:
     key, caption = new_key(entry, "id", seen_ids), text_field(entry, "caption")
-    article, image = _resolve_inside(root, entry, "article_path"), _resolve_inside(root, entry, "image_path")
+    article, image = (resolve_inside(root, text_field(entry, name), name) for name in ("article_path", "image_path"))
     if not is_file(article):
         return None
     return Example(

@@ -27,7 +27,7 @@ from close_transfer.core.readers.records import (
 )
 from close_transfer.data.examples import Example
 from close_transfer.data.sources.coco import read_official
-from close_transfer.data.sources.images import make_file_ref
+from close_transfer.data.sources.images import make_file_ref, resolve_inside
 from close_transfer.data.sources.loaded import LoadedSplit
 from close_transfer.data.sources.official_files import get_image_folder, open_official_file
 
@@ -128,6 +128,7 @@ def _read_questions(data: Vqa2Data, split: str, skipped: Counter[str]) -> tuple[
     for number, entry in enumerate(entries(document, "questions", path, setting)):
         try:
             name, image = new_key(entry, "question_id", seen_ids), key_field(entry, "image_id")
+            resolve_inside(Path(), image, "image_id")
             questions.append(_Question(name, image, text_field(entry, "question")))
         except RecordError as fault:
             faults.add(f"questions[{number}]", fault)
@@ -222,6 +223,7 @@ def load_vqa_e(data: VqaEData, split: str) -> LoadedSplit:
     for number, entry in enumerate(entries(read_document(path, setting), None, path, setting)):
         try:
             image = key_field(entry, "img_id")
+            resolve_inside(Path(), image, "img_id")
             explanation = list_field(entry, "explanation")
             if not explanation:
                 raise RecordError("field 'explanation' is an empty list")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from close_transfer.config.probe_encoder import AttentionPoolConfig
 from close_transfer.core.arrays import Float32Array, IntArray
+from close_transfer.core.errors import UserError
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.evaluation.probes.few_shot import SMALLEST_STD
 
@@ -83,6 +84,9 @@ def predict_attention_pool(
         config: settings of the probe.
         seed: seed of the weights and of the order of images.
         device: torch device.
+
+    Raises:
+        UserError: if a logit is not finite, because the class with the highest one would mean nothing.
     """
     rng = np.random.default_rng(seed)
     sample: Float32Array = training[np.sort(rng.permutation(len(training))[:_STATISTICS_IMAGES])]
@@ -104,9 +108,15 @@ def predict_attention_pool(
         optimizer.step()
     probe.eval()
     with torch.inference_mode():
-        return np.concatenate(
-            [
-                probe((torch.from_numpy(testing[rows]).to(device) - mean) / std).argmax(dim=1).cpu().numpy()
-                for rows in np.array_split(np.arange(len(testing)), math.ceil(len(testing) / config.batch_size))
-            ]
+        parts = [
+            probe((torch.from_numpy(testing[rows]).to(device) - mean) / std)
+            for rows in np.array_split(np.arange(len(testing)), math.ceil(len(testing) / config.batch_size))
+        ]
+    logits = torch.cat(parts)
+    if not torch.isfinite(logits).all():
+        raise UserError(
+            f"attention_pool.learning_rate={config.learning_rate}: the probe's logits are NaN or infinite. Give a smaller "
+            "number, or leave attention_pool out of probes"
         )
+    classes: IntArray = logits.argmax(dim=1).cpu().numpy()
+    return classes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from close_transfer.core.arrays import Float32Array, Float64Array, IntArray
+from close_transfer.core.errors import UserError
 
 # Large, so that the ridge hardly shrinks the bias (big_vision).
 _BIAS_FEATURE = 100.0
@@ -49,6 +50,9 @@ def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: flo
         labels: class of each, shape (images,).
         num_classes: number of classes; some may have no image.
         l2: strength of the ridge.
+
+    Raises:
+        UserError: if the ridge is too weak for these vectors to have one solution.
     """
     double = vectors.astype(np.float64)
     mean, std = double.mean(axis=0), double.std(axis=0) + SMALLEST_STD
@@ -56,10 +60,16 @@ def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: flo
     targets = 2.0 * np.eye(num_classes)[labels] - 1.0
     num_images, width = features.shape
     # The system of the smaller side; both have the same solution.
-    if num_images >= width:
-        weights = np.linalg.solve(features.T @ features + l2 * np.eye(width), features.T @ targets)
-    else:
-        weights = features.T @ np.linalg.solve(features @ features.T + l2 * np.eye(num_images), targets)
+    try:
+        if num_images >= width:
+            weights = np.linalg.solve(features.T @ features + l2 * np.eye(width), features.T @ targets)
+        else:
+            weights = features.T @ np.linalg.solve(features @ features.T + l2 * np.eye(num_images), targets)
+    except np.linalg.LinAlgError:
+        raise UserError(
+            f"few_shot.l2={l2}: is too small for these vectors, so many probes fit them as well. Give a larger number, such as "
+            "few_shot.l2=1024"
+        ) from None
     return RidgeProbe(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64), weights.astype(np.float64))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.config.train_captioner import TrainCaptionerConfig
@@ -87,3 +87,7 @@ class Captioner(PreTrainedModel):
             tokens = self.vision.forward_features(normalize_pixels(pixels))
         outputs = BaseModelOutput(last_hidden_state=tokens)
         return self.decoder(encoder_outputs=outputs, labels=labels, is_parallel=is_parallel).logits
+
+
+# Without it, transformers warns about a model of an unknown type when it loads the tokenizer of a checkpoint.
+AutoConfig.register(CaptionerConfig.model_type, CaptionerConfig)

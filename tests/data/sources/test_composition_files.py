@@ -60,12 +60,19 @@ def test_winoground_gives_twins_and_sugar_crepe_choices():
     [
         ("a.json", [{**ARO, "image_path": "9.jpg"}], r"a\.json, \[0\]: images/9\.jpg: there is no such image"),
         ("a.json", [{**ARO, "bbox_w": "6"}], "not four numbers"),
+        ("a.json", [{**ARO, "bbox_w": True}], "not four numbers"),
+        ("a.json", [{**ARO, "bbox_w": float("nan")}], "12, 1, nan, 8, not four numbers"),
+        ("a.json", [{**ARO, "bbox_x": -float("inf")}], "not four numbers"),
+        ("a.json", [{**ARO, "bbox_x": 10**400}], "10000000000000000000, 1, 6, 8, not four numbers"),
         ("a.json", [{**ARO, "bbox_w": 0}], "the box is 0 x 8 pixels"),
         ("a.json", [{**ARO, "true_caption": ""}], "field 'true_caption' is empty"),
         ("a.json", [3], "not an object"),
         ("a.json", [], "there is no item in it"),
         ("a.json", "3", "holds neither a list nor an object"),
         ("a.json", {"0": {"filename": "2.jpg", "caption": "x"}}, "entry 0: field 'negative_caption' is missing"),
+        ("a.json", {"\ud800": SUGAR_CREPE["0"]}, "field 'name of the entry' is not UTF-8"),
+        ("twins.json", SUGAR_CREPE, r"twins\.json: a metric of pairs of images is named twins\. Give"),
+        ("a.jsonl", 2 * (json.dumps(WINOGROUND) + "\n"), "line 2: its id 'winoground-0' is that of another entry"),
         ("a.jsonl", "3", "line 1"),
         ("a.jsonl", "[", "line 1"),
         ("a.jsonl", json.dumps({**WINOGROUND, "image_1": "ex_9_img_9"}), "ex_9_img_9.png: there is no such image"),
@@ -74,3 +81,29 @@ def test_winoground_gives_twins_and_sugar_crepe_choices():
 def test_a_wrong_entry_is_named(name, content, message):
     with pytest.raises(UserError, match=message):
         read(name, content)
+
+
+@pytest.mark.parametrize(
+    "box", [{"bbox_x": 100}, {"bbox_x": -6}, {"bbox_w": 10**6}, {"bbox_w": 30_000, "bbox_h": 30_000}, {"bbox_w": 0.1}]
+)
+def test_a_box_beyond_its_image_is_refused(box):
+    (item,) = read("visual_genome_relation.json", [ARO | box]).choices
+    with pytest.raises(
+        UserError, match=r"images/1\.jpg: the box .* is not inside the image of 20 x 10 pixels\. Correct"
+    ):
+        item.image.open()
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "a/../../secret.png", "{here}/secret.png"])
+def test_images_outside_of_their_folder_are_refused(name):
+    name = name.format(here=Path.cwd())
+    Image.new("RGB", (8, 8)).save("secret.png")
+    Path("images", "a").mkdir()
+    files = {
+        "a.json": ("filename", {"0": {**SUGAR_CREPE["0"], "filename": name}}),
+        "b.json": ("image_path", [{**ARO, "image_path": name}]),
+        "c.jsonl": ("image_1", json.dumps({**WINOGROUND, "image_1": name})),
+    }
+    for file, (field, content) in files.items():
+        with pytest.raises(UserError, match=rf"field '{field}' is .*, which is outside of the dataset's folder"):
+            read(file, content)

@@ -8,7 +8,20 @@ from PIL import Image
 
 from close_transfer.core.errors import UserError
 from close_transfer.data.sources import images
-from tests.data.sources.made import annotation, annotations, coco_name, json_lines, load, picture, questions, write
+from tests.data.sources.made import (
+    annotation,
+    annotations,
+    coco_name,
+    json_lines,
+    karpathy,
+    karpathy_image,
+    load,
+    official,
+    picture,
+    questions,
+    vqa_e,
+    write,
+)
 
 NAMES = [f"{number}.jpg" for number in range(4)]
 SKIPPED = "examples whose image is missing"
@@ -75,3 +88,33 @@ def test_own_tables_and_datasets_have_the_same_setting():
         loaded = load(own[0], "captioning", "test", *own[1:], "on_missing_image=skip", images_needed=True)
         assert [example.texts for example in loaded.examples] == [("A dog.",)]
         assert loaded.skipped == Counter({SKIPPED: 1})
+
+
+def _name_images(name):
+    """Return, by file, what loads it, and its content with an image of this name."""
+    coco, split = official({1: ["A dog."]}), karpathy([karpathy_image(1, "test", ["A dog."])])
+    coco["images"][0]["file_name"] = split["images"][0]["filename"] = name
+    split["images"][0]["filepath"] = "val2014"
+    pair = {"pairID": "1", "gold_label": "neutral", "sentence1": "A dog.", "sentence2": "A cat.", "Flickr30K_ID": name}
+    asked = questions([(1, 1, "What?")], "test2014")
+    asked["questions"][0]["image_id"] = name
+    explained = vqa_e(name, "What?", ["red"], "A dog.")
+    return {
+        "captions.json": (("coco", "captioning", "test", "files.test=captions.json"), coco),
+        "dataset_coco.json": (("coco", "captioning", "test"), split),
+        "captions_test.jsonl": (
+            ("flickr30k-jsonl", "captioning", "test"), json_lines([{"image": name, "captions": ["A dog."]}]),
+        ),
+        "results.token": (("flickr30k", "captioning", "test", "files.test=results.token"), f"{name}#0\tA dog.\n"),
+        "snli_ve_test.jsonl": (("snli-ve", "snli-ve", "test"), json_lines([pair])),
+        "v2_OpenEnded_mscoco_test-dev2015_questions.json": (("vqa2", "vqa", "test"), asked),
+        "VQA-E_val_set.json": (("vqa-e", "vqa-e", "val"), [explained]),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("file", _name_images(""))
+def test_a_file_names_no_image_outside_of_the_dataset(file):
+    given, content = _name_images("../../../secret.jpg")[file]
+    write(file, content)
+    with pytest.raises(UserError, match=r"field '\w+' is '.*/secret.*', which is outside of the dataset's folder"):
+        load(*given, texts_needed=False)

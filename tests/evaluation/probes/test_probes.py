@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from close_transfer.config.probe_encoder import AttentionPoolConfig
+from close_transfer.core.errors import UserError
 from close_transfer.encoders.embedding_cache import EmbeddingMatrix
 from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.evaluation.probes.attention_pool import AttentionPool, predict_attention_pool
@@ -112,3 +113,17 @@ def test_zero_shot_averages_unit_vectors_of_texts():
     vectors = average_class_vectors([np.array([[9.0, 0.0], [0.0, 1.0]]), np.array([[0.0, 5.0]])])
     np.testing.assert_allclose(vectors, [[0.5**0.5, 0.5**0.5], [0.0, 1.0]])
     assert predict_zero_shot(np.array([[2.0, 1.0], [0.1, 30.0]]), vectors).tolist() == [0, 1]
+
+
+def test_a_ridge_that_is_too_weak_is_refused():
+    with pytest.raises(UserError, match=r"few_shot\.l2=1e-300: is too small .*\. Give a larger number"):
+        fit_ridge(np.ones((2, 4), dtype=np.float32), np.array([0, 1]), 2, 1e-300)
+
+
+def test_an_attention_pool_that_overflows_is_refused():
+    grid = np.full((4, 2, 4), 3e38, dtype=np.float32)
+    config = AttentionPoolConfig(num_heads=1, steps=1, batch_size=4, learning_rate=1e-2, weight_decay=0.0)
+    with pytest.raises(
+        UserError, match=r"attention_pool\.learning_rate=0\.01: the probe's logits are NaN or infinite\. Give"
+    ):
+        predict_attention_pool(make_scenes(grid), np.array([0, 1, 0, 1]), make_scenes(grid), 2, config, 0, "cpu")

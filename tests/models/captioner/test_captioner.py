@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from transformers import AutoConfig
 
 from close_transfer.cli import compose_config
 from close_transfer.config.train_captioner import TrainCaptionerConfig
@@ -101,3 +102,8 @@ def test_a_blind_captioner_does_not_see_the_image():
 def test_an_untrained_captioner_gives_every_token_the_same_probability():
     logits = build()(torch.zeros(1, 8, 8, 3, dtype=torch.uint8), torch.randint(2, 20, (1, 5)))
     assert not logits.any()
+
+
+def test_transformers_knows_the_type_of_a_checkpoint():
+    # It warned about an unknown type at every resume.
+    assert isinstance(AutoConfig.for_model("captioner_with_encoder"), CaptionerConfig)
