@@ -37,7 +37,7 @@ def _make_image(folder: Path, name: str, field: str) -> ImageRef:
 def _crop(path: Path, box: tuple[float, float, float, float]) -> Image.Image:
     left, top, width, height = box
     image = open_image(path)
-    edges = tuple(map(round, (left, top, left + width, top + height)))
+    edges = (round(left), round(top), round(left + width), round(top + height))
     shown = [max(0, min(edges[side + 2], image.size[side]) - max(edges[side], 0)) for side in (0, 1)]
     # A crop is black beyond the image, and a huge one fills the memory.
     if 2 * shown[0] * shown[1] < max(1, (edges[2] - edges[0]) * (edges[3] - edges[1])):
