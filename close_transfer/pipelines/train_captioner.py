@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator, PartialState
 from transformers import PreTrainedTokenizerBase
@@ -32,7 +31,6 @@ from close_transfer.core.roles import Role, drop_settings
 from close_transfer.data.examples import fingerprint_examples
 from close_transfer.encoders import load_encoder
 from close_transfer.encoders.captioner_encoder import save_encoder
-from close_transfer.encoders.pixel_cache import load_pixels
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import Captioner, build_captioner_config
@@ -43,16 +41,15 @@ from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.models.saving import load_weights, save_parts
 from close_transfer.pipelines.console import describe_next_command
-from close_transfer.tasks import PreparedExamples
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.build_network import assemble_network
-from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective
+from close_transfer.training.captioned_images import load_captioned_images
+from close_transfer.training.captioner_objective import CaptionerObjective
 from close_transfer.training.pretraining_folder import (
     PretrainingState,
     check_pretraining_folder,
     find_resumed_checkpoint,
 )
-from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.runs import write_run
 from close_transfer.training.train_step import NonFiniteError
@@ -100,25 +97,6 @@ def _build_captioner(config: TrainCaptionerConfig, tokenizer: PreTrainedTokenize
     return Captioner(build_captioner_config(config, len(tokenizer), special_ids))
 
 
-def _load_images(
-    config: TrainCaptionerConfig, prepared: PreparedExamples, tokenizer: PreTrainedTokenizerBase
-) -> CaptionedImages:
-    """Return texts as token ids, one per example and target, with the pixels of their images."""
-    pairs = [(example, target) for example in prepared.examples for target in example.targets]
-    images = {example.image.key: example.image for example, _ in pairs if example.image is not None}
-    pixels = load_pixels(list(images.values()), config.captioner.image_size, Path(config.pixel_cache))
-    row_of = {key: row for row, key in enumerate(images)}
-    targets = [target.lower() if config.task.lowercase_targets else target for _, target in pairs]
-    text_format = TextFormat(tokenizer, "encoder-decoder")
-    encoded = text_format.encode_targets(targets, config.task.max_target_tokens, [""] * len(targets))
-    return CaptionedImages(
-        [example.id for example, _ in pairs],
-        Ragged.from_rows([ids for ids, _ in encoded]),
-        np.array([row_of[example.image.key] for example, _ in pairs if example.image is not None]),
-        pixels,
-    )
-
-
 def train_captioner(config: TrainCaptionerConfig) -> tuple[Path, Outcome]:
     """Train a captioner, and write it as a run with its encoder.
 
@@ -151,7 +129,12 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     if last is not None:
         load_weights(model, last)
     with accelerator.main_process_first():  # the others read the main process's pixels from the cache
-        training, validation = (_load_images(config, part, tokenizer) for part in (data.training, data.validation))
+        training, validation = (
+            load_captioned_images(
+                part.examples, tokenizer, config.task, config.captioner.image_size, config.pixel_cache
+            )
+            for part in (data.training, data.validation)
+        )
     objective = CaptionerObjective(
         training, validation, config.parallel_share, config.captioner.num_positions, config.train, config.seed
     )
