@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.encoder_folder import ENCODER_FOLDER
 from close_transfer.config.train_text_tower import TrainTextTowerConfig
 from close_transfer.core.console import show
@@ -165,6 +166,7 @@ def _load_pairs(
             examples, tokenizer, config.task, config.captioner.image_size, config.pixel_cache
         )
         return TextImagePairs(loaded.ids, loaded.texts, loaded.image_rows, loaded.gather_pixels)
+    assert not isinstance(config.clip, PrecomputedConfig), "the schema refuses it"
     texts = tokenize_texts_of_images(examples, tokenizer, config.task)
     encoder = LockedTowerEncoder(plan.tower, config.clip, str(device))
     matrix, row_of = encode_image_refs(encoder, texts.images, config.embedding_cache)
