@@ -29,9 +29,9 @@ from close_transfer.encoders.captioner_encoder import VisionSizes, save_encoder
 from close_transfer.encoders.captioner_tower import PREPROCESSING, describe_tower
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_refs
 from close_transfer.encoders.locked_tower import LockedTower, LockedTowerEncoder, load_locked_tower
-from close_transfer.encoders.open_clip_saving import save_open_clip
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.device import pick_device
+from close_transfer.models.open_clip_saving import save_open_clip
 from close_transfer.models.saving import load_weights
 from close_transfer.models.two_towers import TwoTowers, TwoTowersConfig, describe_text_tower
 from close_transfer.pipelines.captioned_training import (
