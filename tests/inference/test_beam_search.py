@@ -8,8 +8,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from close_transfer.inference import label_scores
 from close_transfer.inference.beam_search import SearchSettings, find_candidates, search_beams
-from close_transfer.inference.label_scores import score_labels, score_rows
+from close_transfer.inference.label_scores import score_labels, score_many_labels, score_rows
 from close_transfer.models.captioner import CaptionerDecoderConfig
 from close_transfer.models.language_models import reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
@@ -157,7 +158,7 @@ def test_there_may_be_more_beams_than_tokens(monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["t5", "gpt2", "captioner"])
-def test_scores_of_labels_are_those_of_separate_rows(family):
+def test_scores_of_labels_are_those_of_separate_rows(family, monkeypatch):
     lm = build_lm(family, 3)
     context = build_context(lm, num_scenes=4)
     one, other = ((5, 6, END), (5, 7, 8, END), (9, END)), ((6, END), (7, 8, 5, END), (END,))
@@ -167,6 +168,11 @@ def test_scores_of_labels_are_those_of_separate_rows(family):
         texts = [ids for scene in labels for ids in scene]
         expected = score_rows(lm, conditioning, context.repeat(3), texts).view(4, 3)
         torch.testing.assert_close(score_labels(lm, conditioning, context, labels), expected, rtol=0, atol=1e-4)
+        for num_tokens in (1, 5, 100):
+            monkeypatch.setattr(label_scores, "_MOST_LOGITS", num_tokens * VOCABULARY * 4)
+            in_parts = score_many_labels(lm, conditioning, context, labels)
+            torch.testing.assert_close(in_parts, expected, rtol=0, atol=1e-4)
+    assert label_scores._split_labels(other, 5) == [[2, 0], [1]]
 
 
 def test_other_families_are_left_to_transformers():

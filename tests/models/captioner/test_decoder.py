@@ -155,8 +155,10 @@ def test_a_text_longer_than_the_positions_is_refused(network_and_tokenizer):
     decoder = Decoder(*network_and_tokenizer, Decoding(1))
     grid = torch.randn(1, 40, WIDTH).numpy()  # the image takes none of the 32 positions
     assert len(decoder.score_texts(grid, [""], [["a cat", "x" * 30]])[0]) == 2
-    with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
-        decoder.score_texts(grid, [""], [["a cat", "x" * 31]])
+    for score in (lambda: decoder.score_texts(grid, [""], [["a cat", "x" * 31]]),
+                  lambda: decoder.score_every_text(grid, [""], ["a cat", "x" * 31])):  # fmt: skip
+        with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
+            score()
 
 
 @pytest.mark.parametrize(
@@ -174,8 +176,13 @@ def test_sizes_that_are_not_those_of_the_weights_are_refused_before_building(net
 def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_tokenizer):
     network, tokenizer = network_and_tokenizer
     lm, grid = network.lm, torch.randn(1, 3, WIDTH)
-    (prediction,) = Decoder(network, tokenizer, Decoding(1)).predict_batch(["0"], grid.numpy(), [""], LABELS)
-    for label, score in zip(LABELS, prediction.label_scores, strict=True):
+    decoder = Decoder(network, tokenizer, Decoding(1))
+    (prediction,) = decoder.predict_batch(["0"], grid.numpy(), [""], LABELS)
+    (by_row,), (at_once,) = (
+        decoder.score_texts(grid.numpy(), [""], [LABELS]),
+        decoder.score_every_text(grid.numpy(), [""], LABELS),
+    )
+    for label, *scores in zip(LABELS, prediction.label_scores, by_row, at_once.tolist(), strict=True):
         ids = tokenizer(label).input_ids
         assert ids[-1] == tokenizer.eos_token_id
         expected, image = 0.0, BaseModelOutput(last_hidden_state=grid)
@@ -183,4 +190,4 @@ def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_to
             before = torch.tensor([[0, *ids[:place]]])
             logits = lm(encoder_outputs=image, decoder_input_ids=before).logits[0, -1]
             expected += float(F.log_softmax(logits, dim=-1)[token])
-        assert score == pytest.approx(expected, rel=1e-4)
+        assert scores == pytest.approx([expected] * 3, rel=1e-4)
