@@ -34,7 +34,12 @@ def resolve_preprocessing(config: TimmConfig, model: torch.nn.Module) -> dict[st
     return timm.data.resolve_model_data_config(model, args={"img_size": config.image_size})
 
 
-def _load(config: TimmConfig) -> torch.nn.Module:
+def load_timm_model(config: TimmConfig) -> torch.nn.Module:
+    """Load a model without its classifier, on the CPU.
+
+    Raises:
+        UserError: for an unknown architecture, an unusable file, or an unreachable hub.
+    """
     architecture = config.model.partition(".")[0]  # timm's names are ARCHITECTURE or ARCHITECTURE.TAG
     if not timm.is_model(architecture):
         suggestions = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
@@ -76,7 +81,7 @@ class TimmEncoder(ImageOnlyEncoder):
         Raises:
             UserError: for an unknown architecture, an unusable file, or an unreachable hub.
         """
-        model = _load(config)
+        model = load_timm_model(config)
         self._preprocess = timm.data.create_transform(**resolve_preprocessing(config, model), is_training=False)
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
