@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import open_clip
-import timm
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
@@ -25,7 +24,7 @@ from close_transfer.encoders.image_reading import ImageReader
 from close_transfer.encoders.open_clip_loading import load_clip, resolve_clip_name
 from close_transfer.encoders.out_of_memory import explain_too_many_images
 from close_transfer.encoders.precision import cast_products, list_key_parts, resolve_precision
-from close_transfer.encoders.timm_encoder import load_timm_model
+from close_transfer.encoders.timm_encoder import load_timm_model, resolve_preprocessing
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 _TOLERANCE = 1e-4  # of vectors that the same network computes along another path
@@ -91,7 +90,7 @@ def _load_open_clip(config: OpenClipConfig) -> LockedTower:
 
 def _load_timm(config: TimmConfig) -> LockedTower:
     model = load_timm_model(config)
-    data = timm.data.resolve_model_data_config(model)
+    data = resolve_preprocessing(config, model)
     size = data["input_size"][-1]
     pool = getattr(model, "global_pool", None)
     vision = {
