@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,8 +53,8 @@ def score_many_labels(
     lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
 ) -> Float[Tensor, "b n"]:
     """Return what `score_labels` returns, computed for as many labels at once as memory allows."""
-    vocabulary = lm.get_input_embeddings().weight.shape[0]
-    num_tokens = max(_FEWEST_TOKENS, _MOST_LOGITS // (len(labels) * vocabulary))
+    embeddings: Any = lm.get_input_embeddings()
+    num_tokens = max(_FEWEST_TOKENS, _MOST_LOGITS // (len(labels) * len(embeddings.weight)))
     scores = torch.empty(len(labels), len(labels[0]), device=context.states.device)
     for part in _split_labels(labels[0], num_tokens):
         ids = [tuple(scene[number] for number in part) for scene in labels]

@@ -18,10 +18,11 @@ _METRIC_MEANINGS = {
 
 def _list_rows(measured: ImageMeasurement) -> list[tuple[str, str, str, str, str]]:
     """Return name, meaning, value, and the ends of the interval of each metric."""
-    return [
-        (name, meaning, format_number(measured.metrics[name]), *map(format_number, measured.intervals[name]))
-        for name, meaning in _METRIC_MEANINGS.items()
-    ]
+    rows = []
+    for name, meaning in _METRIC_MEANINGS.items():
+        low, high = measured.intervals[name]
+        rows.append((name, meaning, format_number(measured.metrics[name]), format_number(low), format_number(high)))
+    return rows
 
 
 def describe_images(measured: ImageMeasurement) -> str:
