@@ -9,7 +9,7 @@ ARGS ?=
 TASKS := captioning vqa snli-ve captioning-multi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-scale bench-gpu benchmark-flickr30k reproduce-baselines reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
+.PHONY: help demo check-experiments test test-quick test-slow test-all test-gpu test-floors update-constraints lint format settings typecheck check-imports check report-bug bench bench-scale bench-gpu benchmark-flickr30k reproduce-baselines reproduce-captioners reproduce-related-work reproduce-synthetic reproduce-all clean $(addprefix sweep-,$(TASKS))
 
 help:  ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/:/' | awk -F: '{printf "  make %-24s%s\n", $$1, $$2}'
@@ -151,6 +151,9 @@ reproduce-synthetic: $(SYNTHETIC)  ## Train on generated captions, for a learnin
 	$(BIN)/python scripts/study_corpora.py corpora=[runs/synthetic/plain/corpus.jsonl,runs/synthetic/first-person/corpus.jsonl] \
 		sizes=[10000] extra_systems=[] output=runs/study/styles
 
+reproduce-captioners: $(INSTALLED)  ## Compare captioners with their controls (hours on two cores; resumable)
+	$(BIN)/python scripts/study_captioners.py
+
 runs/encoders/wide/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py embed_dim=256 steps=1500 output=runs/encoders/wide
 
@@ -164,7 +167,7 @@ reproduce-baselines: $(ENCODERS)  ## Score baselines that need no training
 	for encoder in wide learned; do $(BIN)/python scripts/baseline.py output=runs/baselines/nearest-$$encoder \
 		clip=open_clip clip.model=local-dir:runs/encoders/$$encoder; done
 
-reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-related-work reproduce-synthetic  ## Reproduce Picturebook's numbers in docs/results/ (hours on two cores; resumable)
+reproduce-all: $(addprefix sweep-,$(TASKS)) $(ENCODERS) reproduce-baselines reproduce-captioners reproduce-related-work reproduce-synthetic  ## Reproduce Picturebook's numbers in docs/results/ (hours on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=adapters
 	$(BIN)/python scripts/run_study.py study=shifts
 	$(BIN)/python scripts/measure_gap.py split=test output=runs/gap/shipped

@@ -221,6 +221,54 @@ class SweepNoiseConfig(StrictModel):
         return self
 
 
+class PretrainingConfig(StrictModel):
+    """System of the study of captioners, an entry of `systems`; it gives only the settings that it needs."""
+
+    command: str = "train_captioner"  # command that trains it
+    settings: str = ""  # settings of that command
+    seeds: Positive | None = None  # trainings, one per seed; None: as many as the study
+
+
+class StudyCaptionersConfig(StrictModel):
+    """Settings of `study_captioners.py`."""
+
+    systems: Annotated[dict[FileName, PretrainingConfig], Field(min_length=1)]
+    only: tuple[str, ...] | None
+    train_overrides: str
+    composition_overrides: str
+    caption_overrides: str
+    probe_overrides: str
+    recipes: dict[FileName, str]
+    recipe_overrides: str
+    with_recipes: bool
+    seeds: Positive
+    report_only: Annotated[bool, Role.REPORTING]
+    num_bootstrap: Annotated[Positive, Role.REPORTING]
+    num_workers: Annotated[Positive, Role.THROUGHPUT]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "StudyCaptionersConfig":
+        for name in self.only or ():
+            if name not in self.systems:
+                raise ValueError(f"only={name}: there is no such system. Use one of {', '.join(self.systems)}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_overrides(self) -> "StudyCaptionersConfig":
+        for group in (
+            "train_overrides",
+            "composition_overrides",
+            "caption_overrides",
+            "probe_overrides",
+            "recipe_overrides",
+        ):
+            for setting in shlex.split(getattr(self, group)):
+                if setting.partition("=")[0] in ("seed", "run", *SET_BY_JOBS):
+                    raise ValueError(f"{group}={setting}: the study sets that itself. Leave it out")
+        return self
+
+
 class ExportGrammarConfig(StrictModel):
     """Settings of `export_grammar.py`."""
 

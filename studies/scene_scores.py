@@ -25,7 +25,7 @@ class SceneScores:
         metric: name of the leading metric.
         by_seed: mean over examples for each seed.
         sums: scores summed over each scene's examples, mean over seeds; shape (scenes,).
-        counts: number of examples of each scene; shape (scenes,).
+        counts: number of examples of each scene, or the sum of their weights; shape (scenes,).
         results: results.json of the first seed.
     """
 
@@ -47,13 +47,35 @@ class SceneScores:
         if any(scores.keys() != scores_by_seed[0][1].keys() for _, scores in scores_by_seed):
             raise UserError(f"{folders[0].parent.parent}: its seeds answered different examples. Give another output=")
         values = np.array([[scores[example_id] for example_id in ids] for _, scores in scores_by_seed])
-        _, scene = np.unique([scene_of[example_id] for example_id in ids], return_inverse=True)
+        scenes = [scene_of[example_id] for example_id in ids]
+        return cls.build(scores_by_seed[0][0], values, scenes, read_results(folders[0] / "results.json", "output"))
+
+    @classmethod
+    def build(
+        cls,
+        metric: str,
+        values: Float64Array,
+        scenes: Sequence[str],
+        results: Results,
+        weights: Float64Array | None = None,
+    ) -> "SceneScores":
+        """Sum scores by scene.
+
+        Args:
+            metric: name of the metric.
+            values: score of each example for each seed, shape (seeds, examples).
+            scenes: scene of each example.
+            results: results.json of the first seed.
+            weights: weight of each example in the mean, shape (examples,); None for 1.
+        """
+        _, scene = np.unique(scenes, return_inverse=True)
+        weights = np.ones(len(scenes)) if weights is None else weights
         return cls(
-            scores_by_seed[0][0],
-            values.mean(axis=1).tolist(),
-            np.bincount(scene, weights=values.mean(axis=0)).astype(np.float64),
-            np.bincount(scene).astype(np.float64),
-            read_results(folders[0] / "results.json", "output"),
+            metric,
+            (values @ weights / weights.sum()).tolist(),
+            np.bincount(scene, weights=values.mean(axis=0) * weights).astype(np.float64),
+            np.bincount(scene, weights=weights).astype(np.float64),
+            results,
         )
 
     @property

@@ -1,13 +1,11 @@
 """Captioning objective: writing the text of an image, token after token or all at once (Cap, CapPa, arXiv 2306.07915)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from torch import Tensor
 
 from close_transfer.config.components import LoopConfig
@@ -15,34 +13,13 @@ from close_transfer.core.arrays import IntArray
 from close_transfer.models.captioner import Captioner
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batch_order import split_batch
+from close_transfer.training.captioned_images import CaptionedImages
 from close_transfer.training.parts import move_part
-from close_transfer.training.ragged import Ragged
 from close_transfer.training.run_folder import TrainingState
 from close_transfer.training.train_step import compute_seed, sum_loss, sum_losses
 from close_transfer.training.transfer_objective import is_evenly_spread, list_first_ids, sample_validation_rows
 
 _PARALLEL = 1  # random stream of the masks, separate from that of the order
-
-
-@dataclass(frozen=True)
-class CaptionedImages:
-    """Texts and the images that they describe.
-
-    Attributes:
-        ids: identifiers of the texts.
-        texts: token ids of each text, with the end token last.
-        image_rows: row of each text's image in `pixels`, shape (texts,).
-        pixels: images, shape (images, size, size, 3).
-    """
-
-    ids: Sequence[str]
-    texts: Ragged
-    image_rows: IntArray
-    pixels: NDArray[np.uint8]
-
-    def gather_pixels(self, rows: IntArray) -> Tensor:
-        """Return the images of these texts, shape (rows, size, size, 3), uint8."""
-        return torch.from_numpy(np.ascontiguousarray(self.pixels[self.image_rows[rows]]))
 
 
 @dataclass(frozen=True)

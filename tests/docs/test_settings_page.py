@@ -18,7 +18,7 @@ COMMANDS = {command.config_name: command for command in (*cli.COMMANDS.values(),
 # Settings whose name says all.
 SELF_EXPLAINING = {"seed", "mapper.num_layers"}
 # Entries of lists and mappings that a user writes. They give only what they need, and no YAML states the rest.
-ENTRIES = {"FieldSettings", "SystemConfig", "RealSystemConfig"}
+ENTRIES = {"FieldSettings", "SystemConfig", "RealSystemConfig", "PretrainingConfig"}
 # Settings that other tasks leave out.
 LEFT_OUT = {"TaskConfig"}
 

@@ -8,7 +8,8 @@ from accelerate import Accelerator
 from close_transfer.config.components import LoopConfig
 from close_transfer.models.captioner import Captioner, CaptionerConfig
 from close_transfer.models.lm_wrappers import IGNORED
-from close_transfer.training.captioner_objective import CaptionedImages, CaptionerObjective
+from close_transfer.training.captioned_images import CaptionedImages
+from close_transfer.training.captioner_objective import CaptionerObjective
 from close_transfer.training.ragged import Ragged
 from tests.settings import read_settings
 
