@@ -78,6 +78,11 @@ class EncoderSettings(StrictModel):
         return True
 
     @property
+    def has_text_vectors(self) -> bool:
+        """Return True if there are vectors of texts, encoded or from a file."""
+        return self.encodes_text
+
+    @property
     def is_joint(self) -> bool:
         """Return True if it encodes texts and images, so that the two can be compared."""
         return self.encodes_text and self.encodes_images
@@ -186,6 +191,10 @@ class PrecomputedConfig(EncoderSettings):
     @property
     def encodes_text(self) -> bool:
         return False
+
+    @property
+    def has_text_vectors(self) -> bool:
+        return self.text_embeddings is not None
 
 
 _Encoders = OpenClipConfig | TimmConfig | CaptionerEncoderConfig | PrecomputedConfig
