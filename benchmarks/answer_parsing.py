@@ -17,7 +17,8 @@ from pathlib import Path
 
 import measuring
 
-from tests.settings import make_filters, make_recipe
+from close_transfer.core.command_line import compose_config
+from textgen.config import RecipeSettings, SynthesizeCaptionsConfig
 from textgen.corpus.candidate import Candidate
 from textgen.corpus.ledger import Spend
 from textgen.corpus.prices import FREE
@@ -47,9 +48,9 @@ def _measure(function: Callable[..., object], *arguments: object) -> float:
     return time.process_time() - begin
 
 
-def _read(answer: str) -> None:
+def _read(answer: str, recipe: RecipeSettings) -> None:
     reply = Reply(answer, None, 40, 128)
-    make_answer_event("r", 1, reply, make_recipe(), FREE, Spend(300, 0.0), 128)
+    make_answer_event("r", 1, reply, recipe, FREE, Spend(300, 0.0), 128)
 
 
 def _describe(seconds: list[float]) -> str:
@@ -65,9 +66,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
 
-    recipe = make_recipe()
+    settings = compose_config("synthesize_captions", SynthesizeCaptionsConfig, ["filters.clip_tokens=null"])
+    recipe = settings.recipe
     given = {"examples": ["A bird sings."], "references": ["A dog runs over grass"], "evaluation": ["A cat sleeps"]}
-    stages = build_chain(make_filters(clip_tokens=None), recipe, instructions="Write a caption.\nCaption:", **given)
+    stages = build_chain(settings.filters, recipe, instructions="Write a caption.\nCaption:", **given)
     for stage in stages:
         stage.find_reasons([Candidate("r-0", "r", "A warm day")])  # loads word lists
     rows = {}
@@ -76,7 +78,7 @@ def main() -> None:
         answer = (unit * (_SIZE // len(unit) + 1))[:_SIZE]
         candidates = [Candidate("r-0", "r", " ".join(answer.split()), keywords=("dog",))]
         rounds = range(arguments.rounds)
-        run_seconds = [_measure(_read, answer) for _ in rounds]
+        run_seconds = [_measure(_read, answer, recipe) for _ in rounds]
         parser_seconds = [_measure(parse_items, answer, recipe) for _ in rounds]
         by_filter = {stage.name: [_measure(stage.find_reasons, candidates) for _ in rounds] for stage in stages}
         slowest = max(by_filter, key=lambda stage: statistics.median(by_filter[stage]))

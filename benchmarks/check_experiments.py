@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import open_clip
-import timm
 import torch
 from torch.nn import functional as F
 from transformers import AutoConfig, PreTrainedModel
@@ -27,6 +26,7 @@ from close_transfer.config.components import ClipConfig, PrecomputedConfig, Timm
 from close_transfer.config.language_models import LMConfig, ScratchLM
 from close_transfer.config.train import TrainConfig
 from close_transfer.encoders.encoder import flatten_grid
+from close_transfer.encoders.timm_encoder import create_timm_model, resolve_preprocessing
 from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.language_models import build_from_config, reset_generation_config, set_trainable
 from close_transfer.models.lm_wrappers import IGNORED
@@ -86,8 +86,8 @@ def find_vector_shape(clip: ClipConfig) -> tuple[int, ...]:
     assert not isinstance(clip, PrecomputedConfig)
     with torch.device("meta"), torch.no_grad():
         if isinstance(clip, TimmConfig):
-            model = timm.create_model(clip.model, num_classes=0)
-            pixels = torch.zeros(1, *timm.data.resolve_model_data_config(model)["input_size"])
+            model = create_timm_model(clip, pretrained=False)
+            pixels = torch.zeros(1, *resolve_preprocessing(clip, model)["input_size"])
             if clip.features == "pooled":
                 return tuple(model(pixels).shape[1:])
             (grid,) = model.forward_intermediates(  # type: ignore[operator]

@@ -93,6 +93,8 @@ COMMANDS = {
         Command("report_bug", "Print versions, machine and a run's settings for a bug report."),
         Command("pretrain_lm", "Pretrain a small language model on text alone."),
         Command("train_captioner", "Pretrain an image encoder by captioning."),
+        Command("train_text_tower", "Train a text tower by CLIP's loss, with an image tower or against a frozen encoder.",
+                takes_arguments=True),
         Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in dataset."),
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
         Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),

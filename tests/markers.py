@@ -15,12 +15,15 @@ import pytest
 import close_transfer.pipelines as pipelines
 
 FOLDERS = {"tests/malformed/": "fuzz", "test_kills": "kill"}
-TRAINING = (f"{pipelines.__name__}.train", f"{pipelines.__name__}.pretrain_lm", f"{pipelines.__name__}.train_captioner")
+TRAINING = tuple(
+    f"{pipelines.__name__}.{name}" for name in ("train", "pretrain_lm", "train_captioner", "train_text_tower")
+)
 TRAINING_SCRIPTS = (
     "train_text_only",
     "train_on_images",
     "pretrain_lm",
     "train_captioner",
+    "train_text_tower",
     "demo",
     "run_study",
     "sweep_noise",

@@ -154,6 +154,8 @@ class TimmConfig(_ImageEncoderSettings):
     kind: Literal["timm"]
     pretrained: Literal["yes", "random"]
     weights: Annotated[str | None, Names.FILE]
+    # At 32 pixels every architecture of timm still has a cell.
+    image_size: Annotated[int, Field(ge=32)] | None
     seed: Natural
 
 

@@ -4,19 +4,16 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, model_validator
 
-from close_transfer.config.choices import Checkpoint, as_tuple
+from close_transfer.config.choices import as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
+from close_transfer.config.saved_run import ScoredRun
 from close_transfer.core.roles import Names, Role, Writes
-from close_transfer.core.schema import Natural, Positive, StrictModel
+from close_transfer.core.schema import Natural, Positive
 
 
-class EvalCompositionConfig(StrictModel):
+class EvalCompositionConfig(ScoredRun):
     """Settings of `eval_composition.py`."""
 
-    run: Annotated[str | None, Role.LOCATION]
-    runs: Annotated[str, Role.LOCATION]
-    checkpoint: Checkpoint
-    base_model: Annotated[str | None, Role.LOCATION]
     clip: ClipConfig | None = None
     items: Annotated[tuple[str, ...], BeforeValidator(as_tuple), Names.FILE, Role.TEST]
     images: Annotated[str | None, Names.FILE, Role.TEST]

@@ -7,11 +7,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from close_transfer.config.choices import EvalSplit, as_tuple
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.config.data import DataConfig
+from close_transfer.config.saved_run import ScoredRun
 from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, Natural, NonNegative, Positive, Share, StrictModel
 
 ProbeName = Literal["few_shot", "linear", "attention_pool", "zero_shot"]
 PicturebookTarget = Literal["kinds", "colours", "counts", "relations", "places"]
+_SIMILARITY_TEMPLATES = ("a photo of a {}.",)  # CLIP's default
+_LIKELIHOOD_TEMPLATES = ("{}",)  # big_vision scores the bare names, without a prompt
 
 
 def _require_place(value: str) -> str:
@@ -44,7 +47,7 @@ class AttentionPoolConfig(StrictModel):
     weight_decay: NonNegative
 
 
-class ProbeEncoderConfig(StrictModel):
+class ProbeEncoderConfig(ScoredRun):
     """Settings of `probe_encoder.py`."""
 
     data: DataConfig
@@ -58,9 +61,13 @@ class ProbeEncoderConfig(StrictModel):
     few_shot: FewShotConfig
     linear: LinearProbeConfig
     attention_pool: AttentionPoolConfig
-    templates: Annotated[
-        tuple[Annotated[str, AfterValidator(_require_place)], ...], BeforeValidator(as_tuple), Field(min_length=1)
-    ]
+    templates: (
+        Annotated[
+            tuple[Annotated[str, AfterValidator(_require_place)], ...], BeforeValidator(as_tuple), Field(min_length=1)
+        ]
+        | None
+    )
+    batch_size: Annotated[Positive, Role.THROUGHPUT]
     seed: Natural
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
@@ -79,6 +86,16 @@ class ProbeEncoderConfig(StrictModel):
                 "split out"
             )
         return self
+
+    @property
+    def similarity_templates(self) -> tuple[str, ...]:
+        """Return the templates of texts that are compared with images by an encoder."""
+        return self.templates or _SIMILARITY_TEMPLATES
+
+    @property
+    def likelihood_templates(self) -> tuple[str, ...]:
+        """Return the templates of texts whose likelihood a captioner scores."""
+        return self.templates or _LIKELIHOOD_TEMPLATES
 
     @property
     def used_split(self) -> EvalSplit | None:

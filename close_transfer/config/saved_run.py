@@ -17,3 +17,12 @@ class RunReference(StrictModel):
     runs: Annotated[str, Role.LOCATION]
     checkpoint: Checkpoint
     base_model: Annotated[str | None, Role.LOCATION]
+
+
+class ScoredRun(StrictModel):
+    """Settings that name a captioner's run whose likelihoods a command uses, if they name one."""
+
+    run: Annotated[str | None, Role.LOCATION]
+    runs: Annotated[str, Role.LOCATION]
+    checkpoint: Checkpoint
+    base_model: Annotated[str | None, Role.LOCATION]

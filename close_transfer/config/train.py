@@ -114,6 +114,11 @@ class TrainConfig(StrictModel):
         return self
 
     @property
+    def encodes_images(self) -> bool:
+        """Return True if the image files are read; False if vectors come from files."""
+        return self.clip.encodes_images
+
+    @property
     def rule(self) -> NoiseRule:
         """Return the rule of noise=auto."""
         return self.noise_rule or DEFAULT_NOISE_RULE

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from close_transfer.config.captioned_images import CaptionedImagesConfig
 from close_transfer.config.data import (
     DataConfig,
 )
@@ -20,7 +21,7 @@ from close_transfer.data.sources.official_files import find_file
 
 
 def exclude_overlap(
-    config: TrainConfig, kind: ExampleKind, examples: Sequence[Example]
+    config: TrainConfig | CaptionedImagesConfig, kind: ExampleKind, examples: Sequence[Example]
 ) -> tuple[Sequence[Example], Counter[str]]:
     """Return training examples without the texts that `exclude_overlap_with` names.
 

@@ -177,6 +177,18 @@ def _load(folder: Path, sizes: VisionSizes) -> VisionTransformer:
     return model
 
 
+def load_vision_transformer(name: str) -> tuple[VisionTransformer, VisionSizes]:
+    """Return the network that `clip.model=name` names, on the CPU, and its sizes.
+
+    Raises:
+        UserError: if there is no such folder, or it is damaged.
+    """
+    folder = _find_folder(name)
+    _check_files(folder)
+    sizes = _read_sizes(folder)
+    return _load(folder, sizes), sizes
+
+
 class CaptionerEncoder(ImageOnlyEncoder):
     """Frozen encoder that returns the mean of an image's tokens, or the grid of them, which a captioner's decoder reads."""
 
@@ -186,10 +198,8 @@ class CaptionerEncoder(ImageOnlyEncoder):
         Raises:
             UserError: if there is no such folder, or it is damaged.
         """
+        model, sizes = load_vision_transformer(config.model)
         folder = _find_folder(config.model)
-        _check_files(folder)
-        sizes = _read_sizes(folder)
-        model = _load(folder, sizes)
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
         self._reader = ImageReader(partial(scale_to_pixels, size=sizes["image_size"]), config.batch_size, device)

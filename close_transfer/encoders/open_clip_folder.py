@@ -15,6 +15,7 @@ from close_transfer.core.checksums import CHECKSUMS, check_checksums
 from close_transfer.core.errors import UserError
 from close_transfer.core.model_folder import build_custom_code_error, check_model_folder
 from close_transfer.core.weight_headers import build_size_error, count_tensors, read_header
+from close_transfer.encoders.captioner_tower import register_tower_name
 from close_transfer.encoders.weight_files import limit_parameters
 
 _LOCAL = "local-dir:"
@@ -24,8 +25,8 @@ def check_clip_folder(name: str) -> None:
     """Check a model that includes its config, `local-dir:FOLDER` or `hf-hub:NAME`, before open_clip loads it.
 
     Raises:
-        UserError: if its config asks to run code or names a text model that cannot be used, or a file is not the one that the
-            folder's checksums.json describes.
+        UserError: if its config asks to run code, names a text model that cannot be used or an image tower of impossible sizes, or
+            a file is not the one that the folder's checksums.json describes.
         OSError, ValueError: if its config cannot be read.
     """
     folder = Path(name.removeprefix(_LOCAL)) if name.startswith(_LOCAL) else None
@@ -37,6 +38,7 @@ def check_clip_folder(name: str) -> None:
         raise UserError(
             f"clip.model={name}: its open_clip_config.json is damaged (text_cfg or vision_cfg is missing). Restore it from a copy"
         )
+    register_tower_name(config["vision_cfg"].get("timm_model_name"))
     arguments = text.get("tokenizer_kwargs", {})
     if not isinstance(arguments, dict) or arguments.get("trust_remote_code"):
         raise build_custom_code_error(

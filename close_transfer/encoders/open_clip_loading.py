@@ -41,7 +41,8 @@ class LoadedClip:
     usage: Usage | None
 
 
-def _resolve_name(config: OpenClipConfig) -> str:
+def resolve_clip_name(config: OpenClipConfig) -> str:
+    """Return the model's name as open_clip takes it."""
     return f"local-dir:{PICTUREBOOK_FOLDER}" if config.model == "picturebook" else config.model
 
 
@@ -89,7 +90,7 @@ def load_clip(config: OpenClipConfig, device: str) -> LoadedClip:
     _check(config)
     is_published = config.model in open_clip.list_models() and config.pretrained != RANDOM
     usage = find_usage(config) if is_published else None
-    name = _resolve_name(config)
+    name = resolve_clip_name(config)
     arguments = usage.to_arguments() if usage else {}
     try:
         if config.pretrained == RANDOM:

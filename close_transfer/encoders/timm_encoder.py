@@ -2,6 +2,7 @@
 
 import difflib
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -20,7 +21,25 @@ from close_transfer.encoders.precision import cast_products, list_key_parts, res
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 
 
-def _load(config: TimmConfig) -> torch.nn.Module:
+def create_timm_model(config: TimmConfig, *, pretrained: bool) -> torch.nn.Module:
+    """Build an architecture without its classifier, for the image size of the settings."""
+    has_fixed_size = getattr(timm.get_pretrained_cfg(config.model), "fixed_input_size", False)
+    # Models with positions are built for one size. The others take any size, and most of them know no such argument.
+    size = {"img_size": config.image_size} if has_fixed_size and config.image_size else {}
+    return timm.create_model(config.model, pretrained=pretrained, num_classes=0, **size)
+
+
+def resolve_preprocessing(config: TimmConfig, model: torch.nn.Module) -> dict[str, Any]:
+    """Return how the model's images are prepared, as `timm.data.create_transform` takes it."""
+    return timm.data.resolve_model_data_config(model, args={"img_size": config.image_size})
+
+
+def load_timm_model(config: TimmConfig) -> torch.nn.Module:
+    """Load a model without its classifier, on the CPU.
+
+    Raises:
+        UserError: for an unknown architecture, an unusable file, or an unreachable hub.
+    """
     architecture = config.model.partition(".")[0]  # timm's names are ARCHITECTURE or ARCHITECTURE.TAG
     if not timm.is_model(architecture):
         suggestions = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.4)
@@ -33,7 +52,7 @@ def _load(config: TimmConfig) -> torch.nn.Module:
     torch.manual_seed(config.seed)
     try:
         downloads = not config.weights and config.pretrained != RANDOM
-        model = timm.create_model(config.model, pretrained=downloads, num_classes=0)
+        model = create_timm_model(config, pretrained=downloads)
         if config.weights:
             # The file may contain a classifier's last layer, which is not used.
             missing = timm.models.load_checkpoint(model, config.weights, strict=False, weights_only=True).missing_keys
@@ -62,8 +81,8 @@ class TimmEncoder(ImageOnlyEncoder):
         Raises:
             UserError: for an unknown architecture, an unusable file, or an unreachable hub.
         """
-        model = _load(config)
-        self._preprocess = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+        model = load_timm_model(config)
+        self._preprocess = timm.data.create_transform(**resolve_preprocessing(config, model), is_training=False)
         self._model = model.to(device).eval().requires_grad_(False)
         self._device = device
         self.precision = resolve_precision(config.precision, device)
@@ -71,7 +90,8 @@ class TimmEncoder(ImageOnlyEncoder):
         self._is_grid = config.features == "grid"
         source = Path(config.weights).name if config.weights else None
         source = source or (f"random weights, seed {config.seed}" if config.pretrained == RANDOM else None)
-        self.name = config.model + (f" ({source})" if source else "") + (", grid" if self._is_grid else "")
+        size = f", {config.image_size} px" if config.image_size else ""
+        self.name = config.model + (f" ({source})" if source else "") + size + (", grid" if self._is_grid else "")
         self.fingerprint = fingerprint_weights(model)
         self.image_key = fingerprint(
             [self.fingerprint, repr(self._preprocess), config.features, *list_key_parts(self.precision)]

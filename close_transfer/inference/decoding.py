@@ -3,7 +3,6 @@
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,8 +19,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.beam_search import SearchSettings, search_beams
-from close_transfer.inference.journal import PredictionJournal
-from close_transfer.inference.label_scores import score_labels, score_rows
+from close_transfer.inference.journal import PredictionJournal, parse_prediction
+from close_transfer.inference.label_scores import LabelIds, score_labels, score_many_labels, score_rows
 from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
@@ -151,10 +150,6 @@ class Decoder:
                 bar.update(len(rows))
         return [predictions[row] for row in range(len(ids))]
 
-    def _explain_lack_of_memory(self) -> AbstractContextManager[None]:
-        work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
-        return explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size))
-
     def predict_batch(
         self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
@@ -170,15 +165,14 @@ class Decoder:
             UserError: if prompt and answer may need more positions than the language model has, or a GPU's memory is too
                 small.
         """
-        with self._explain_lack_of_memory(), torch.inference_mode():
+        work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
+        with explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)), torch.inference_mode():
             return self._answer(ids, vectors, prompts, labels)
 
     def _answer(
         self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
-        context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
-        )
+        context = self._read(vectors, prompts)
         remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
         check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
         label_scores = self._score_labels(context, prompts, labels) if labels else None
@@ -219,9 +213,7 @@ class Decoder:
         Raises:
             UserError: if prompt and text may need more positions than the language model has.
         """
-        context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
-        )
+        context = self._read(vectors, prompts)
         rows = [row for row, group in enumerate(texts) for _ in group]
         targets = self._format.encode_targets(
             [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
@@ -231,6 +223,22 @@ class Decoder:
         selected = context.select(torch.tensor(rows, device=context.states.device))
         likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]
+
+    @torch.inference_mode()
+    def score_every_text(self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[str]) -> Tensor:
+        """Return the log-likelihood of every text for every row, shape (rows, texts); the rest is as for `score_texts`.
+
+        The texts share a row's context, and tokens that begin several of them are computed once.
+        """
+        context = self._read(vectors, prompts)
+        ids = self._encode_labels(prompts, texts, sys.maxsize)
+        longest = max(len(text) for row in ids for text in row)
+        check_positions(self._model.lm, context.states.shape[1], longest, "Give shorter texts")
+        return score_many_labels(self._model.lm, self._model.conditioning, context, ids)
+
+    def _read(self, vectors: Float32Array, prompts: Sequence[str]) -> Context:
+        states = torch.from_numpy(vectors).to(self._model.device)
+        return self._model.read(states, *self._encode_prompts(prompts), self._input_modality)
 
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = Ragged.from_rows([ids for ids, _ in self._format.encode_prompts(prompts, self._max_prompt)])
@@ -277,19 +285,12 @@ class Decoder:
 
     def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
         """Return the log-likelihood of every label, end token included; shape (examples, labels)."""
-        pairs = [(label, prompt) for prompt in prompts for label in labels]
-        targets = self._format.encode_targets(
-            [label for label, _ in pairs], self._max_new, [prompt for _, prompt in pairs]
-        )
-        ids = [tuple(target) for target, _ in targets]
-        rows = [tuple(ids[start : start + len(labels)]) for start in range(0, len(ids), len(labels))]
-        return score_labels(self._model.lm, self._model.conditioning, context, rows)
+        ids = self._encode_labels(prompts, labels, self._max_new)
+        return score_labels(self._model.lm, self._model.conditioning, context, ids)
 
-
-def parse_prediction(fields: dict[str, Any]) -> Prediction:
-    """Return the prediction whose fields a journal holds; JSON keeps floats exactly."""
-    # JSON has no tuples, and `Prediction` holds no lists.
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return Prediction(**values)
+    def _encode_labels(self, prompts: Sequence[str], labels: Sequence[str], max_tokens: int) -> list[LabelIds]:
+        ids_by_prompt: dict[str, LabelIds] = {}
+        for prompt in dict.fromkeys(prompts):
+            targets = self._format.encode_targets(labels, max_tokens, [prompt] * len(labels))
+            ids_by_prompt[prompt] = tuple(tuple(ids) for ids, _ in targets)
+        return [ids_by_prompt[prompt] for prompt in prompts]

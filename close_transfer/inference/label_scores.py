@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -15,6 +16,7 @@ from close_transfer.training.ragged import Ragged
 
 # Ids of each label, end token included.
 LabelIds = tuple[tuple[int, ...], ...]
+_MOST_LOGITS = 2**26  # 256 MiB of 32-bit numbers, of which two or three copies exist at once
 
 
 def score_labels(
@@ -43,6 +45,31 @@ def score_labels(
     return scores
 
 
+def score_many_labels(
+    lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
+) -> Float[Tensor, "b n"]:
+    """Return what `score_labels` returns, computed for as many labels at once as memory allows."""
+    num_tokens = _MOST_LOGITS // (len(labels) * lm.get_input_embeddings().weight.shape[0])
+    scores = torch.empty(len(labels), len(labels[0]), device=context.states.device)
+    for part in _split_labels(labels[0], num_tokens):
+        ids = [tuple(scene[number] for number in part) for scene in labels]
+        scores[:, part] = score_labels(lm, conditioning, context, ids)
+    return scores
+
+
+def _split_labels(labels: LabelIds, num_tokens: int) -> list[list[int]]:
+    """Return the positions of labels in parts of at most `num_tokens` tokens, or of one label."""
+    parts: list[list[int]] = []
+    room = 0
+    for number in sorted(range(len(labels)), key=labels.__getitem__):  # labels with the same beginning share a part
+        if not parts or len(labels[number]) > room:
+            parts.append([])
+            room = num_tokens
+        parts[-1].append(number)
+        room -= len(labels[number])
+    return parts
+
+
 def _score_tree(lm: PreTrainedModel, context: Context, labels: LabelIds) -> Tensor:
     """Score labels that are the same for all scenes; tokens that begin several of them are computed once."""
     device, num_scenes = context.states.device, len(context.states)
@@ -53,8 +80,11 @@ def _score_tree(lm: PreTrainedModel, context: Context, labels: LabelIds) -> Tens
     logits = tree.read()[:, None]
     if beginnings:
         tokens = torch.tensor([beginning[-1] for beginning in beginnings], device=device)
-        is_ancestor = [[each == beginning[: len(each)] for each in beginnings] for beginning in beginnings]
-        visible = torch.tensor(is_ancestor, device=device).expand(num_scenes, -1, -1)
+        is_ancestor = np.eye(len(beginnings), dtype=bool)
+        for number, beginning in enumerate(beginnings):
+            if len(beginning) > 1:
+                is_ancestor[number] |= is_ancestor[number_of[beginning[:-1]]]
+        visible = torch.from_numpy(is_ancestor).to(device).expand(num_scenes, -1, -1)
         logits = torch.cat([logits, tree.extend(tokens.expand(num_scenes, -1), visible)], dim=1)
     likely = logits.float().log_softmax(dim=-1)
     scores = [

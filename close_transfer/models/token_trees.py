@@ -8,7 +8,7 @@ Shapes: b scenes, c tokens of the context, n new tokens per scene, u used slots 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,6 @@ from close_transfer.models.lm_wrappers import Context
 # Families whose texts and scores were compared with transformers' `generate`. Others may read masks or positions in
 # another way.
 _DECODERS = ("gpt2", "gptj", "llama", "opt", "qwen2", "qwen3")
-_ENCODER_DECODERS = ("t5",)
 _ATTENTIONS = ("eager", "sdpa")  # others, such as FlashAttention, read no mask of branches
 
 
@@ -138,14 +137,23 @@ class DecoderOnlyTree(TokenTree):
 
 
 class EncoderDecoderTree(TokenTree):
-    """Tokens in the decoder of T5-like models, after its start token; cross-attention is shared by all of them."""
+    """Tokens in a decoder, after its start token; cross-attention is shared by all of them."""
 
     def __init__(self, lm: PreTrainedModel, context: Context, depths: Tensor) -> None:
         super().__init__(lm, context, depths)
-        self._decoder = lm.get_decoder()
         self._cross = DynamicCache()
-        self._cross_mask = self._hide(context.mask.bool())[:, None, None]
-        self._bias = self._compute_position_bias()
+        self._positions = torch.cat([depths.new_zeros(1), depths + 1])  # the start token is at 0
+
+    @abstractmethod
+    def _decode(self, ids: Tensor, mask: Tensor, slots: slice, cache: EncoderDecoderCache) -> Tensor:
+        """Return the logits after tokens, shape (b, n, v).
+
+        Args:
+            ids: token ids, shape (b, n).
+            mask: mask to add to attention scores, shape (b, 1, n, slots up to the last of these tokens).
+            slots: slots of these tokens.
+            cache: keys and values of the slots before them, and of the context.
+        """
 
     @property
     def num_before(self) -> int:
@@ -163,13 +171,33 @@ class EncoderDecoderTree(TokenTree):
         for layer in self._layers:
             layer.num_used = first
         before = torch.ones(len(ids), 1, dtype=torch.bool, device=ids.device)
-        with self._use_bias(self._bias[:, :, first:num_slots, :num_slots]):
+        cache = EncoderDecoderCache(Cache(layers=self._layers), self._cross)
+        return self._decode(ids, self._build_mask(visible, before), slice(first, num_slots), cache)
+
+    def select(self, rows: Tensor) -> None:
+        super().select(rows)
+        cross_layers: list[Any] = self._cross.layers
+        for layer in cross_layers:
+            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
+
+
+class T5Tree(EncoderDecoderTree):
+    """Tokens in T5's decoder, whose positions are a bias of its attention."""
+
+    def __init__(self, lm: PreTrainedModel, context: Context, depths: Tensor) -> None:
+        super().__init__(lm, context, depths)
+        self._decoder = lm.get_decoder()
+        self._cross_mask = self._hide(context.mask.bool())[:, None, None]
+        self._bias = self._compute_position_bias()
+
+    def _decode(self, ids: Tensor, mask: Tensor, slots: slice, cache: EncoderDecoderCache) -> Tensor:
+        with self._use_bias(self._bias[:, :, slots, : slots.stop]):
             hidden = self._decoder(
                 input_ids=ids,
-                attention_mask=self._build_mask(visible, before),
+                attention_mask=mask,
                 encoder_hidden_states=self._context.states,
                 encoder_attention_mask=self._cross_mask,
-                past_key_values=EncoderDecoderCache(Cache(layers=self._layers), self._cross),
+                past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
         # As in T5's own forward pass; older versions of transformers scale if the embeddings are tied.
@@ -181,16 +209,12 @@ class EncoderDecoderTree(TokenTree):
     def select(self, rows: Tensor) -> None:
         super().select(rows)
         self._cross_mask = self._cross_mask[rows]
-        cross_layers: list[Any] = self._cross.layers
-        for layer in cross_layers:
-            layer.keys, layer.values = layer.keys[rows], layer.values[rows]
 
     def _compute_position_bias(self) -> Tensor:
         """Return T5's bias of relative positions of every slot, seen from every slot; shape (1, heads, slots, slots)."""
         attention = self._decoder.block[0].layer[0].SelfAttention
-        positions = torch.cat([self._depths.new_zeros(1), self._depths + 1])  # the start token is at 0
         buckets = attention._relative_position_bucket(
-            positions[None] - positions[:, None],
+            self._positions[None] - self._positions[:, None],
             bidirectional=False,
             num_buckets=attention.relative_attention_num_buckets,
             max_distance=attention.relative_attention_max_distance,
@@ -208,6 +232,23 @@ class EncoderDecoderTree(TokenTree):
             del attention.compute_bias
 
 
+class CaptionerTree(EncoderDecoderTree):
+    """Tokens in a captioner's decoder, whose positions are learned vectors."""
+
+    def _decode(self, ids: Tensor, mask: Tensor, slots: slice, cache: EncoderDecoderCache) -> Tensor:
+        return self._lm(
+            encoder_outputs=(self._context.states,),
+            attention_mask=self._context.mask,
+            decoder_input_ids=ids,
+            decoder_attention_mask=mask,
+            decoder_position_ids=self._positions[slots],
+            past_key_values=cache,
+        ).logits
+
+
+_ENCODER_DECODER_TREES: Mapping[str, type[TokenTree]] = {"t5": T5Tree, "captioner": CaptionerTree}
+
+
 def has_token_tree(lm: PreTrainedModel) -> bool:
     """Return True if the language model's family can continue contexts by trees of tokens."""
     config = lm.config
@@ -215,9 +256,11 @@ def has_token_tree(lm: PreTrainedModel) -> bool:
         return False
     if "sliding_attention" in (getattr(config, "layer_types", None) or ()):  # forgets what a branch still needs
         return False
-    return config.model_type in (_ENCODER_DECODERS if config.is_encoder_decoder else _DECODERS)
+    return config.model_type in (_ENCODER_DECODER_TREES if config.is_encoder_decoder else _DECODERS)
 
 
 def build_token_tree(lm: PreTrainedModel, context: Context, depths: Tensor) -> TokenTree:
     """Build the tree of a language model for which `has_token_tree` is True; see `TokenTree`."""
-    return (EncoderDecoderTree if lm.config.is_encoder_decoder else DecoderOnlyTree)(lm, context, depths)
+    config = lm.config
+    tree = _ENCODER_DECODER_TREES[config.model_type] if config.is_encoder_decoder else DecoderOnlyTree
+    return tree(lm, context, depths)

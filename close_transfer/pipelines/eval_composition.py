@@ -19,13 +19,11 @@ from close_transfer.evaluation.composition import score_composition
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
 from close_transfer.evaluation.results import BUILTIN_DATASET, Results
 from close_transfer.evaluation.score_lines import format_score_lines
-from close_transfer.inference.caption_scorers import CaptionScorer, LikelihoodScorer, SimilarityScorer
+from close_transfer.inference.caption_scorers import CaptionScorer, SimilarityScorer, load_likelihood_scorer
 from close_transfer.metrics.bootstrap import Scores
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.reports.composition_report import describe_composition, write_composition_report
-from close_transfer.tasks.captioning import Captioning
-from close_transfer.training.runs import find_run, read_run
 
 
 def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[str, Any]]:
@@ -40,23 +38,9 @@ def _build_scorer(config: EvalCompositionConfig) -> tuple[CaptionScorer, dict[st
         _warn_about_encoder(config, config.clip)
         encoder = SimilarityScorer(config.clip, config.embedding_cache, device)
         return encoder, {"system": encoder.name, "config": {"train": None}}
-    assert config.run is not None
-    run = find_run(config.run, config.runs, Captioning.name)
-    trained, facts = read_run(run)
-    _warn_about_encoder(config, trained.clip)
-    captioner = LikelihoodScorer(
-        run, trained, config.checkpoint, config.base_model, config.embedding_cache, config.batch_size, device
-    )
-    return captioner, {
-        "noise": captioner.noise,
-        "data_regime": facts["data_regime"],
-        "training_input_modality": facts["input_modality"],
-        "seed": trained.seed,
-        "run": str(run),
-        "checkpoint": config.checkpoint,
-        "training_data_fingerprint": facts["data_fingerprint"],
-        "config": {"train": trained.model_dump(mode="json")},
-    }
+    captioner, fields = load_likelihood_scorer(config, config.embedding_cache, config.batch_size, device)
+    _warn_about_encoder(config, captioner.trained.clip)
+    return captioner, fields
 
 
 def _warn_about_encoder(config: EvalCompositionConfig, clip: ClipConfig) -> None:

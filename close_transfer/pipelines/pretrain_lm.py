@@ -127,7 +127,7 @@ def pretrain(config: PretrainLmConfig) -> PretrainOutcome:
         UserError: if texts, settings or the output folder cannot be used, or if a loss is not finite.
         WriteError: if the disk is full; the last saved state is intact.
     """
-    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "lm")
+    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "lm=")
     device = pick_device(config.device)
     corpus = read_corpus(
         [Path(name) for name in config.text],

@@ -10,6 +10,7 @@ import numpy as np
 from close_transfer.config.components import ClipConfig
 from close_transfer.config.data import DataConfig
 from close_transfer.config.probe_encoder import ProbeEncoderConfig
+from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.classification import (
@@ -28,8 +29,14 @@ from close_transfer.evaluation.probes.attention_pool import predict_attention_po
 from close_transfer.evaluation.probes.few_shot import draw_shots, predict_few_shot
 from close_transfer.evaluation.probes.linear import predict_linear
 from close_transfer.evaluation.probes.record import ProbeRecord, write_probes
-from close_transfer.evaluation.probes.zero_shot import average_class_vectors, predict_zero_shot, write_class_texts
+from close_transfer.evaluation.probes.zero_shot import (
+    average_class_vectors,
+    predict_zero_shot,
+    sum_class_likelihoods,
+    write_class_texts,
+)
 from close_transfer.evaluation.results import Results
+from close_transfer.inference.caption_scorers import LikelihoodScorer, load_likelihood_scorer
 from close_transfer.models.device import pick_device
 from close_transfer.pipelines import console
 from close_transfer.reports.probe_report import describe_probes, write_probe_report
@@ -39,9 +46,15 @@ from close_transfer.tasks.loading import load_task_examples
 
 @dataclass
 class _Encoders:
-    """Encoder with pooled vectors, and the same encoder with a grid of vectors if it has one."""
+    """Encoder with pooled vectors, and the same encoder with a grid of vectors if it has one.
+
+    Attributes:
+        is_joint: True if the pooled vectors are of images and of texts.
+        notes: reasons why a part is missing, one sentence each.
+    """
 
     pooled: AnyEncoder
+    is_joint: bool
     grid: AnyEncoder | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -51,9 +64,9 @@ def _set_features(clip: ClipConfig, features: str) -> ClipConfig:
     return clip.model_copy(update={"features": features}) if "features" in type(clip).model_fields else clip
 
 
-def _build_encoders(config: ProbeEncoderConfig, device: str) -> _Encoders:
-    clip, data = config.clip, config.data
-    encoders = _Encoders(build_encoder(_set_features(clip, "pooled"), data, device, texts_needed=False))
+def _build_encoders(config: ProbeEncoderConfig, clip: ClipConfig, device: str) -> _Encoders:
+    data, pooled = config.data, _set_features(clip, "pooled")
+    encoders = _Encoders(build_encoder(pooled, data, device, texts_needed=False), pooled.is_joint)
     if "attention_pool" in config.probes:
         try:
             encoders.grid = build_encoder(_set_features(clip, "grid"), data, device, texts_needed=False)
@@ -95,7 +108,8 @@ def load_classifications(config: ProbeEncoderConfig) -> list[Classification]:
             f"data={data.name} has captions and no classes. Use data=picturebook, data=file or data=huggingface with the "
             "class as text, or images=FOLDER with a subfolder per class"
         )
-    training, testing = (_load_table(data, name, config.clip.encodes_images) for name in ("train", split))
+    images_needed = config.run is not None or config.clip.encodes_images
+    training, testing = (_load_table(data, name, images_needed) for name in ("train", split))
     return [_collect_classes("classes", training, testing)]
 
 
@@ -105,7 +119,40 @@ def _gather(vectors: SceneVectors) -> Any:
     return gathered.mean(axis=1) if gathered.ndim == 3 else gathered
 
 
-def _probe(config: ProbeEncoderConfig, encoders: _Encoders, task: Classification, device: str) -> ProbeRecord:
+def _classify_by_similarity(
+    config: ProbeEncoderConfig, encoder: AnyEncoder, task: Classification, images: Float32Array
+) -> IntArray:
+    """Return the class whose texts are most similar to each test image, shape (images,).
+
+    Args:
+        config: settings.
+        encoder: encoder of texts and images.
+        task: images and classes.
+        images: vectors of the test images.
+    """
+    texts = write_class_texts(task.classes, config.similarity_templates, task.class_texts)
+    matrix, rows = encode_texts(encoder, [text for group in texts for text in group], config.embedding_cache)
+    vectors = np.split(matrix.gather(rows), np.cumsum([len(group) for group in texts])[:-1])
+    return predict_zero_shot(images, average_class_vectors(vectors))
+
+
+def _classify_by_likelihood(config: ProbeEncoderConfig, scorer: LikelihoodScorer, task: Classification) -> IntArray:
+    """Return the class whose texts a captioner finds likeliest for each test image, shape (images,)."""
+    texts = write_class_texts(task.classes, config.likelihood_templates, task.class_texts)
+    images = [example.image for example in task.testing if example.image is not None]
+    assert len(images) == len(task.testing)  # a run's encoder reads images, so all have been loaded
+    scores = scorer.score_all(images, [text for group in texts for text in group])
+    classes: IntArray = sum_class_likelihoods(scores, [len(group) for group in texts]).argmax(axis=1)
+    return classes
+
+
+def _probe(
+    config: ProbeEncoderConfig,
+    encoders: _Encoders,
+    scorer: LikelihoodScorer | None,
+    task: Classification,
+    device: str,
+) -> ProbeRecord:
     """Run all probes of one classification."""
     num_classes, cache = len(task.classes), config.embedding_cache
     labels = number_classes(task.training, task.classes)
@@ -137,12 +184,18 @@ def _probe(config: ProbeEncoderConfig, encoders: _Encoders, task: Classification
             record.predictions["attention_pool"] = predict_attention_pool(
                 grids[0], labels, grids[1], num_classes, config.attention_pool, config.seed, device
             )[None]
-    if "zero_shot" in config.probes and _set_features(config.clip, "pooled").is_joint:
-        texts = write_class_texts(task.classes, config.templates, task.class_texts)
-        matrix, rows = encode_texts(encoders.pooled, [text for group in texts for text in group], cache)
-        vectors = np.split(matrix.gather(rows), np.cumsum([len(group) for group in texts])[:-1])
-        record.predictions["zero_shot"] = predict_zero_shot(testing, average_class_vectors(vectors))[None]
+    if "zero_shot" in config.probes and encoders.is_joint:
+        record.predictions["zero_shot"] = _classify_by_similarity(config, encoders.pooled, task, testing)[None]
+    if "zero_shot" in config.probes and scorer is not None:
+        record.predictions["zero_shot_likelihood"] = _classify_by_likelihood(config, scorer, task)[None]
     return record
+
+
+def _load_scorer(config: ProbeEncoderConfig, device: str) -> tuple[LikelihoodScorer | None, dict[str, Any]]:
+    """Return the scorer of the run, and the fields of results.json that describe the run; nothing without a run."""
+    if config.run is None:
+        return None, {}
+    return load_likelihood_scorer(config, config.embedding_cache, config.batch_size, device)
 
 
 def probe_encoder(config: ProbeEncoderConfig) -> Results:
@@ -153,13 +206,19 @@ def probe_encoder(config: ProbeEncoderConfig) -> Results:
     """
     device = pick_device(config.device)
     tasks = load_classifications(config)
-    console.warn_about_encoder(config.clip, config.data if config.images is None else f"images={config.images}")
-    encoders = _build_encoders(config, device)
-    records = [_probe(config, encoders, task, device) for task in tasks]
+    scorer, run = _load_scorer(config, device)
+    clip = config.clip if scorer is None else scorer.trained.clip
+    console.warn_about_encoder(clip, config.data if config.images is None else f"images={config.images}")
+    encoders = _build_encoders(config, clip, device)
+    records = [_probe(config, encoders, scorer, task, device) for task in tasks]
     notes = [*encoders.notes, *(note for record in records for note in record.notes)]
-    if "zero_shot" in config.probes and not any("zero_shot" in record.predictions for record in records):
-        notes.append(f"zero_shot was left out, because {encoders.pooled.name} does not encode texts")
-    results = write_probes(config, records, encoders.pooled, notes)
+    if "zero_shot" in config.probes and not encoders.is_joint and scorer is None:
+        notes.append(
+            f"zero_shot was left out, because {encoders.pooled.name} does not encode texts. Give run=FOLDER to let a "
+            "captioner classify by likelihood"
+        )
+    system = run or {"system": encoders.pooled.name, "seed": config.seed, "config": {}}
+    results = write_probes(config, records, encoders.pooled, notes, system)
     write_probe_report(Path(config.output), results)
     return results
 

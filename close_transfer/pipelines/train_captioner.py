@@ -10,11 +10,8 @@ The folder that it writes is a run, which other commands take as run=FOLDER, and
     checkpoints/       states of an interrupted training; removed when it is finished
 """
 
-import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -23,23 +20,26 @@ from transformers import PreTrainedTokenizerBase
 from close_transfer.config.encoder_folder import ENCODER_FOLDER
 from close_transfer.config.train import TrainConfig
 from close_transfer.config.train_captioner import TrainCaptionerConfig
-from close_transfer.core.atomic_files import WriteError, fingerprint, replace_link, write_json
+from close_transfer.core.atomic_files import replace_link
 from close_transfer.core.checksums import write_checksums
 from close_transfer.core.console import show
-from close_transfer.core.errors import UserError
-from close_transfer.core.roles import Role, drop_settings
-from close_transfer.data.examples import fingerprint_examples
 from close_transfer.encoders import load_encoder
 from close_transfer.encoders.captioner_encoder import save_encoder
 from close_transfer.modality_gap.adapter_fitting.for_training import TrainingNoise
-from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import Captioner, build_captioner_config
 from close_transfer.models.device import pick_device
-from close_transfer.models.language_models import END_TOKEN, LanguageModel, reset_generation_config
+from close_transfer.models.language_models import LanguageModel, reset_generation_config
 from close_transfer.models.noise_scale import NoiseScale
-from close_transfer.models.pretrained import load_saved_tokenizer
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.models.saving import load_weights, save_parts
+from close_transfer.pipelines.captioned_training import (
+    compute_identity,
+    describe_stop,
+    load_captioned_data,
+    train_in_folder,
+    train_or_load_tokenizer,
+    write_summary,
+)
 from close_transfer.pipelines.console import describe_next_command
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.build_network import assemble_network
@@ -52,9 +52,8 @@ from close_transfer.training.pretraining_folder import (
 )
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.runs import write_run
-from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Outcome, Trainer, count_steps
-from close_transfer.training.training_data import TrainingData, collect_facts, load_training_data
+from close_transfer.training.training_data import TrainingData, collect_facts
 
 _SUMMARY, _MODEL = "captioner.json", "model"
 
@@ -67,23 +66,6 @@ class _Plan:
     run_settings: TrainConfig
     data: TrainingData
     identity: str
-
-
-def _prepare(config: TrainCaptionerConfig, folder: Path) -> _Plan:
-    """Load the examples.
-
-    Raises:
-        UserError: if they cannot be used, or have prompts.
-    """
-    run_settings = config.build_run_settings(folder / ENCODER_FOLDER)
-    data = load_training_data(run_settings, "image")
-    if any(example.prompt for example in data.training.examples):
-        raise UserError(
-            f"task={config.task.name}: its examples have prompts, which a captioner does not read. Give task=captioning"
-        )
-    deciding = drop_settings(TrainCaptionerConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING)
-    examples = [fingerprint_examples(part.examples) for part in (data.training, data.validation)]
-    return _Plan(config, run_settings, data, fingerprint([json.dumps(deciding, sort_keys=True), *examples]))
 
 
 def _build_captioner(config: TrainCaptionerConfig, tokenizer: PreTrainedTokenizerBase) -> Captioner:
@@ -104,27 +86,19 @@ def train_captioner(config: TrainCaptionerConfig) -> tuple[Path, Outcome]:
         UserError: if data, settings or the output folder cannot be used, or if a loss is not finite.
         WriteError: if the disk is full; the last saved state is intact.
     """
-    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "run")
+    folder = check_pretraining_folder(config.output, config.resume, _SUMMARY, "run=")
     accelerator = build_accelerator(pick_device(config.device), config.train.precision, config.train.cuda_graphs)
-    plan = _prepare(config, folder)
+    data = load_captioned_data(config)
+    plan = _Plan(config, config.build_run_settings(folder / ENCODER_FOLDER), data, compute_identity(config, data))
     run = RunFolder(folder)
-    with run.lock_for_all_processes(accelerator):
-        try:
-            return folder, _train(plan, run, accelerator)
-        except WriteError as error:
-            raise error.with_next_step("continue with the same settings and resume=true") from error
-        except NonFiniteError as error:
-            raise UserError(str(error)) from error
+    with train_in_folder(run, accelerator):
+        return folder, _train(plan, run, accelerator)
 
 
 def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     config, data = plan.config, plan.data
     last = find_resumed_checkpoint(run, config.resume, PretrainingState, plan.identity)
-    tokenizer = (
-        train_bpe(data.tokenizer_texts, config.captioner.vocab_size, END_TOKEN)
-        if last is None
-        else load_saved_tokenizer(last)
-    )
+    tokenizer = train_or_load_tokenizer(config, data, last)
     model = _build_captioner(config, tokenizer)
     if last is not None:
         load_weights(model, last)
@@ -154,7 +128,7 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     if accelerator.is_main_process:
         if not outcome.stopped_early:
             _write_run(plan, run, model, tokenizer)
-        _write_summary(plan, run, counts, outcome)
+        write_summary(run, _SUMMARY, config, counts, outcome)
     accelerator.wait_for_everyone()
     return outcome
 
@@ -175,20 +149,6 @@ def _write_run(plan: _Plan, run: RunFolder, model: Captioner, tokenizer: PreTrai
     write_run(settings, run.path, facts)
     for link in ("best", "last"):
         replace_link(run.path / link, folder)
-
-
-def _write_summary(plan: _Plan, run: RunFolder, counts: dict[str, int], outcome: Outcome) -> None:
-    losses = [entry for entry in run.read_log() if "validation_loss" in entry]
-    trained = {"step": outcome.state.step, "seconds": outcome.state.seconds, "losses": losses}
-    summary: dict[str, Any] = {
-        "stopped_early": outcome.stopped_early,
-        "config": plan.config.model_dump(mode="json"),
-        "counts": counts,
-        "trained": trained,
-    }
-    write_json(run.path / _SUMMARY, summary)
-    if not outcome.stopped_early:
-        shutil.rmtree(run.path / "checkpoints", ignore_errors=True)
 
 
 def _describe_plan(
@@ -216,7 +176,7 @@ def main(config: TrainCaptionerConfig) -> int:
         state = outcome.state
         lines = [f"trained {state.step:,} steps in {state.seconds:.0f} s"]
         if outcome.stopped_early:
-            lines.append(f"stopped and saved; to continue, use the same settings and resume=true output={folder}")
+            lines.append(describe_stop(folder))
         else:
             lines += [f"encoder: clip=captioner clip.model={folder}", f"run:  {folder}"]
             lines.append(describe_next_command(config.build_run_settings(folder / ENCODER_FOLDER), folder))

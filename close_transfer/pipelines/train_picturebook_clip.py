@@ -15,7 +15,6 @@ import numpy as np
 import open_clip
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -23,8 +22,7 @@ from transformers import PreTrainedTokenizerFast
 
 from close_transfer.config.train_picturebook_clip import TrainPicturebookClipConfig
 from close_transfer.core.arrays import IntArray
-from close_transfer.core.atomic_files import atomic_path, write_json
-from close_transfer.core.checksums import write_checksums
+from close_transfer.core.atomic_files import write_json
 from close_transfer.core.child_processes import open_pool
 from close_transfer.core.console import show
 from close_transfer.core.roles import Role, drop_settings
@@ -32,12 +30,13 @@ from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import Scene, scenes
+from close_transfer.encoders.open_clip_saving import save_open_clip
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.two_towers import encode_short_texts
 
 _START, _END = "<start_of_text>", "<end_of_text>"
 _MEAN = _STD = (0.5, 0.5, 0.5)
-CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
 
 def _draw_pixels(scene: Scene, size: int) -> NDArray[np.uint8]:
@@ -74,12 +73,8 @@ class _CaptionTokens:
 
 
 def _encode_text(model: open_clip.CLIP, tokens: Tensor) -> Tensor:
-    """Return unit vectors of texts, from the text tower on the batch's tokens, without padding to the full context."""
-    length = tokens.shape[1]
-    x = model.token_embedding(tokens) + model.positional_embedding[:length]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:length, :length]))
-    ends = (tokens == model.text_eos_id).int().argmax(dim=-1)
-    return F.normalize(x[torch.arange(len(x)), ends] @ model.text_projection, dim=-1)
+    """Return unit vectors of texts."""
+    return F.normalize(encode_short_texts(model, tokens, model.text_eos_id), dim=-1)
 
 
 def _offset_towers(model: open_clip.CLIP, config: TrainPicturebookClipConfig) -> None:
@@ -223,14 +218,9 @@ def train_clip(config: TrainPicturebookClipConfig) -> dict[str, float]:
 
 
 def _save(folder: Path, model: open_clip.CLIP, tokenizer: PreTrainedTokenizerFast, model_config: dict) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    with atomic_path(folder / "open_clip_model.safetensors") as temporary:
-        save_file(weights, temporary)
-    tokenizer.save_pretrained(folder)
+    weights = {name: tensor.half() for name, tensor in model.state_dict().items()}
     preprocess = {"mean": list(_MEAN), "std": list(_STD), "interpolation": "bicubic", "resize_mode": "shortest"}
-    write_json(folder / "open_clip_config.json", {"model_cfg": model_config, "preprocess_cfg": preprocess})
-    write_checksums(folder, CLIP_FILES)  # last, and checked before open_clip loads the folder
+    save_open_clip(folder, weights, tokenizer, model_config, preprocess)
 
 
 @torch.inference_mode()

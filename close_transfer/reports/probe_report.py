@@ -8,7 +8,8 @@ from close_transfer.reports.template_pages import write_template_page
 
 _MEANINGS = {
     "majority": "always the most frequent class",
-    "zero_shot": "texts about the classes, no training",
+    "zero_shot": "similarity of texts about the classes, no training",
+    "zero_shot_likelihood": "likelihood of texts about the classes, no training",
     "linear": "logistic regression, all training images",
     "attention_pool": "one learned query over the grid, all training images",
 }
@@ -42,7 +43,7 @@ def describe_probes(results: Results) -> str:
         lines.append(f"{target}: {_describe_sizes((results.tables or {})[target])}")
         for row in rows:
             error = f"   ±{row['error']:.1f} over seeds" if row["error"] is not None else ""
-            lines.append(f"  {row['probe']:<16} {row['value']:6.1f}   [{row['low']:.1f}, {row['high']:.1f}]{error}")
+            lines.append(f"  {row['probe']:<20} {row['value']:6.1f}   [{row['low']:.1f}, {row['high']:.1f}]{error}")
     return "\n".join([*lines, *(f"note: {note}" for note in results.notes)])
 
 

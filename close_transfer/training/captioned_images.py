@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.config.components import TaskConfig
 from close_transfer.core.arrays import IntArray
-from close_transfer.data.examples import Example
+from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders.pixel_cache import load_pixels
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.ragged import Ragged
@@ -39,6 +39,47 @@ class CaptionedImages:
         return torch.from_numpy(np.ascontiguousarray(self.pixels[self.image_rows[rows]]))
 
 
+@dataclass(frozen=True)
+class TextsOfImages:
+    """Texts as token ids, and the images that they describe.
+
+    Attributes:
+        ids: identifiers of the texts.
+        texts: token ids of each text, with the end token last.
+        image_rows: position of each text's image in `images`, shape (texts,).
+        images: images, each once.
+    """
+
+    ids: Sequence[str]
+    texts: Ragged
+    image_rows: IntArray
+    images: Sequence[ImageRef]
+
+
+def tokenize_texts_of_images(
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, task: TaskConfig
+) -> TextsOfImages:
+    """Return texts as token ids, one per example and target, with their images.
+
+    Args:
+        examples: examples with images, as the task prepares them.
+        tokenizer: tokenizer of the texts.
+        task: maximum length and letter case of the texts.
+    """
+    pairs = [(example, target) for example in examples for target in example.targets]
+    images = {example.image.key: example.image for example, _ in pairs if example.image is not None}
+    row_of = {key: row for row, key in enumerate(images)}
+    targets = [target.lower() if task.lowercase_targets else target for _, target in pairs]
+    text_format = TextFormat(tokenizer, "encoder-decoder")
+    encoded = text_format.encode_targets(targets, task.max_target_tokens, [""] * len(targets))
+    return TextsOfImages(
+        [example.id for example, _ in pairs],
+        Ragged.from_rows([ids for ids, _ in encoded]),
+        np.array([row_of[example.image.key] for example, _ in pairs if example.image is not None]),
+        list(images.values()),
+    )
+
+
 def load_captioned_images(
     examples: Sequence[Example],
     tokenizer: PreTrainedTokenizerBase,
@@ -59,15 +100,6 @@ def load_captioned_images(
         UserError: if an image cannot be read.
         WriteError: if the cache cannot be written.
     """
-    pairs = [(example, target) for example in examples for target in example.targets]
-    images = {example.image.key: example.image for example, _ in pairs if example.image is not None}
-    row_of = {key: row for row, key in enumerate(images)}
-    targets = [target.lower() if task.lowercase_targets else target for _, target in pairs]
-    text_format = TextFormat(tokenizer, "encoder-decoder")
-    encoded = text_format.encode_targets(targets, task.max_target_tokens, [""] * len(targets))
-    return CaptionedImages(
-        [example.id for example, _ in pairs],
-        Ragged.from_rows([ids for ids, _ in encoded]),
-        np.array([row_of[example.image.key] for example, _ in pairs if example.image is not None]),
-        load_pixels(list(images.values()), image_size, Path(pixel_cache)),
-    )
+    texts = tokenize_texts_of_images(examples, tokenizer, task)
+    pixels = load_pixels(texts.images, image_size, Path(pixel_cache))
+    return CaptionedImages(texts.ids, texts.texts, texts.image_rows, pixels)

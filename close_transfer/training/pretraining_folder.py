@@ -1,4 +1,4 @@
-"""Folder of a pretraining, of a language model or a captioner: what it may hold before the training, and where it continues."""
+"""Folder of a pretraining, of a language model, a captioner or a text tower: what it may hold before the training, and where it continues."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +19,14 @@ class PretrainingState(TrainingState):
     identity: str = ""
 
 
-def check_pretraining_folder(output: str, resume: bool, summary: str, setting: str) -> Path:
+def check_pretraining_folder(output: str, resume: bool, summary: str, settings: str) -> Path:
     """Return the folder of a pretraining, which need not exist yet.
 
     Args:
         output: path of the folder.
         resume: True to continue the training that it holds.
         summary: name of the file that a finished or stopped training leaves.
-        setting: setting of later commands that takes the finished folder.
+        settings: settings of later commands that take the finished folder, up to its path, such as `run=`.
 
     Raises:
         UserError: if it is a file, holds another model, or has nothing to continue.
@@ -45,7 +45,7 @@ def check_pretraining_folder(output: str, resume: bool, summary: str, setting: s
         raise UserError(f"resume=true: there is no training at output={folder}. Start one without resume=true")
     if (folder / summary).is_file() and not read_fields(folder / summary, {"stopped_early": bool})["stopped_early"]:
         raise UserError(
-            f"resume=true: the training in {folder} is finished. Use it with {setting}={folder}, or give another output="
+            f"resume=true: the training in {folder} is finished. Use it with {settings}{folder}, or give another output="
         )
     return folder
 

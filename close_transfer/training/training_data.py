@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.captioned_images import CaptionedImagesConfig
 from close_transfer.config.choices import InputModality
 from close_transfer.config.components import EmbeddingCacheConfig, TaskConfig
 from close_transfer.config.train import TrainConfig
@@ -102,7 +103,7 @@ class TrainingData:
         return sum(map(encoder.count_cut, parts)), int(is_first.sum())
 
 
-def load_training_data(config: TrainConfig, input_modality: InputModality) -> TrainingData:
+def load_training_data(config: TrainConfig | CaptionedImagesConfig, input_modality: InputModality) -> TrainingData:
     """Load the training and validation splits, without the texts that `exclude_overlap_with` excludes.
 
     Raises:
@@ -110,7 +111,7 @@ def load_training_data(config: TrainConfig, input_modality: InputModality) -> Tr
     """
     task = build_task(config.task)
     # Precomputed vectors replace the images, so the image files need not exist.
-    opens_images = input_modality == "image" and config.clip.encodes_images
+    opens_images = input_modality == "image" and config.encodes_images
     train, val = (
         load_task_examples(
             task.name, config.data, split, texts_needed=input_modality == "text", images_needed=opens_images

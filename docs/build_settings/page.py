@@ -84,8 +84,11 @@ def list_command_settings(command: Command) -> list[Setting]:
     files = read_with_parents(find_file(command.config_name, FOLDERS), FOLDERS)
     if command.config_name == "run_study":  # settings of a study file; the default study has their help
         files.insert(0, read_yaml(find_file("study/shifts", FOLDERS)))
-    own = files[-1].helps  # the command's settings come before those of shared fragments
-    return sorted(list_settings(files, [command.load_schema()]), key=lambda row: row.key.removesuffix(".*") not in own)
+    own = files[-1].helps  # the command's settings come before those of shared fragments, and so does its help
+    settings = list(list_settings(files, [command.load_schema()]))
+    for row in settings:
+        row.help = own.get(row.key) or row.help
+    return sorted(settings, key=lambda row: row.key.removesuffix(".*") not in own)
 
 
 def list_group_settings(group: str) -> list[Setting]:

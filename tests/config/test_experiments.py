@@ -15,6 +15,7 @@ from benchmarks.check_experiments import (
 )
 from close_transfer.cli import CONFIGS, compose_config, options
 from close_transfer.config.train import TrainConfig
+from tests.conftest import REPOSITORY
 
 NAMES = options("experiment")
 
@@ -41,6 +42,28 @@ def test_an_experiment_can_be_changed_where_it_is_named():
         "train", TrainConfig, ["experiment=close/tuned_noise", "task=captioning-multi", "train.batch_size=32"]
     )
     assert (config.task.name, config.train.batch_size, config.lm.name) == ("captioning-multi", 32, "t5-base")
+
+
+LIMBER = [name for name in NAMES if name.startswith("limber")]
+
+
+@pytest.mark.parametrize("name", LIMBER)
+def test_limbers_recipes_follow_its_code(name):
+    config = composed(name)
+    assert config.train.schedule == "constant"  # 95% of the rate is left at the last of 15,000 steps, of 300,000
+    assert (config.train.max_steps, config.train.learning_rate, config.train.warmup_steps) == (15_000, 8e-4, 100)
+    if config.clip.model == "nf_resnet50":
+        assert config.clip.image_size == 384
+
+
+@pytest.mark.parametrize("name", LIMBER)
+def test_published_numbers_of_a_recipe_are_those_of_the_table(name):
+    head = (CONFIGS / "experiment" / f"{name}.yaml").read_text().split("# Published (read by eye")[1].split("# CC3M")[0]
+    page = (REPOSITORY / "docs/results/related_methods.md").read_text().split("## LiMBeR's published numbers")[1]
+    rows = [set(re.findall(r"\d+\.\d+", line)) for line in page.splitlines() if line.startswith("| ")]
+    numbers = [set(re.findall(r"\d+\.\d+", line)) for line in head.splitlines()]
+    named = [line for line in numbers if line]
+    assert named and all(any(line <= row for row in rows) for line in named)
 
 
 def test_large_batches_change_the_batch_its_rate_by_the_square_root_and_the_warm_up_alone():

@@ -17,6 +17,7 @@ SMALL = {
     "model": "test_vit",
     "pretrained": "random",
     "weights": None,
+    "image_size": None,
     "features": "grid",
     "precision": "fp32",
     "seed": 0,
@@ -60,6 +61,16 @@ def test_a_grid_of_timm_leaves_the_class_token_out_and_pooled_is_one_vector():
     cells = (model.patch_embed.img_size[0] // model.patch_embed.patch_size[0]) ** 2
     assert timm_encoder().encode_images(pictures(2)).shape == (2, cells, model.num_features)
     assert timm_encoder(features="pooled").encode_images(pictures(2)).shape == (2, model.num_features)
+
+
+@pytest.mark.parametrize("architecture", ["test_vit", "test_resnet"])  # built for one size, and for any
+def test_images_have_the_size_that_is_asked_for(architecture):
+    usual = timm_encoder(model=architecture)
+    larger = timm_encoder(model=architecture, image_size=192)
+    assert tuple(larger._preprocess(pictures(1)[0]).shape) == (3, 192, 192)
+    assert larger.encode_images(pictures(1)).shape[1] > usual.encode_images(pictures(1)).shape[1]
+    assert larger.image_key != usual.image_key
+    assert "192 px" in larger.name
 
 
 def test_random_weights_follow_from_their_seed():

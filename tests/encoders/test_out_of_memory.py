@@ -48,7 +48,8 @@ def test_captions_that_do_not_fit_are_scored_with_a_smaller_batch(monkeypatch):
     matrix = SimpleNamespace(gather=lambda rows: None)
     monkeypatch.setattr(caption_scorers, "encode_image_refs", lambda *_: (matrix, {"a": 0}))
     task = SimpleNamespace(prepare_for_testing=lambda examples, modality: examples)
-    parts = SimpleNamespace(
+    scorer = object.__new__(caption_scorers.LikelihoodScorer)  # without a model
+    vars(scorer).update(
         encoder=None,
         _cache=None,
         _task=task,
@@ -57,4 +58,4 @@ def test_captions_that_do_not_fit_are_scored_with_a_smaller_batch(monkeypatch):
         _decoder=SimpleNamespace(score_texts=fill),
     )
     with pytest.raises(UserError, match=r"captions of 8 images at a time\. Give batch_size=4"):
-        caption_scorers.LikelihoodScorer.score(parts, [SimpleNamespace(key="a")], [["a dog"]])
+        scorer.score([SimpleNamespace(key="a")], [["a dog"]])

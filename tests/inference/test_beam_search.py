@@ -8,31 +8,38 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
+from close_transfer.inference import label_scores
 from close_transfer.inference.beam_search import SearchSettings, find_candidates, search_beams
-from close_transfer.inference.label_scores import score_labels, score_rows
+from close_transfer.inference.label_scores import score_labels, score_many_labels, score_rows
+from close_transfer.models.captioner import CaptionerDecoderConfig
 from close_transfer.models.language_models import reset_generation_config
 from close_transfer.models.lm_wrappers import Context, build_lm_wrapper
 from close_transfer.models.token_trees import build_token_tree, has_token_tree
 from tests.families import FAMILIES
 
 END, PADDING, MAX_TOKENS, VOCABULARY = 2, 0, 15, 203
+_CAPTIONER = {"width": 32, "depth": 2, "heads": 4, "num_positions": 16}
+# Families that have trees of tokens; a captioner's decoder is not among those that a user can name.
+TREE_FAMILIES = FAMILIES | {CaptionerDecoderConfig.model_type: (CaptionerDecoderConfig.model_type, _CAPTIONER)}
 NEAR = 1e-5  # differences of scores that are due to the order of sums
 # Addend of the end token's logit with which some texts end early, because logits of random models differ in size.
-END_BIAS = {"t5": 8.0, "opt": 0.2} | {name: 0.7 for name in FAMILIES if name not in ("t5", "opt")}
+END_BIAS = dict.fromkeys(TREE_FAMILIES, 0.7) | {"t5": 8.0, "opt": 0.2, "captioner": 4.0}
 
 
 def build_lm(family, seed, end_bias=0.0):
     """A model whose distributions are far from even; a bias makes texts end early."""
     torch.manual_seed(seed)
-    kind, sizes = FAMILIES[family]
-    start = {"decoder_start_token_id": 0} if kind == "t5" else {"bos_token_id": 1}
+    kind, sizes = TREE_FAMILIES[family]
+    start = {"decoder_start_token_id": 0} if kind in ("t5", "captioner") else {"bos_token_id": 1}
     config = AutoConfig.for_model(kind, **sizes, **start, vocab_size=VOCABULARY, eos_token_id=END, pad_token_id=PADDING)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     lm = auto.from_config(config).eval()
     with torch.no_grad():
+        if kind == "captioner":
+            torch.nn.init.normal_(lm.head.weight, std=0.1)  # it starts at zero
         for parameter in lm.parameters():
             parameter *= 3 if parameter.dim() > 1 else 1
-        head = lm.get_output_embeddings()
+        head = lm.get_output_embeddings() or lm.head
         head.bias = torch.nn.Parameter(end_bias * F.one_hot(torch.tensor(END), VOCABULARY).float())
     reset_generation_config(lm)
     return lm
@@ -52,6 +59,7 @@ def generate(lm, context, num_beams, num_return):
     output = conditioning.generate(
         lm, context, max_new_tokens=MAX_TOKENS, num_beams=num_beams, num_return_sequences=num_return, do_sample=False,
         output_scores=num_beams > 1, output_logits=num_beams == 1, pad_token_id=PADDING, eos_token_id=END,
+        use_cache=lm.config.model_type != "captioner",  # whose cache is ours, so it cannot check itself
     )  # fmt: skip
     texts = cut(conditioning.extract_generated(output))
     if num_beams > 1:
@@ -81,7 +89,7 @@ def compare(family, seed, end_bias, num_beams, num_return):
     return [len(text) for text in texts], sum(a != b for a, b in zip(texts, expected, strict=True))
 
 
-@pytest.mark.parametrize(("family", "num_beams"), [("t5", 3), ("t5", 1), ("gpt2", 3), ("gpt2", 1)])
+@pytest.mark.parametrize(("family", "num_beams"), [("t5", 3), ("t5", 1), ("gpt2", 3), ("gpt2", 1), ("captioner", 3)])
 def test_texts_and_scores_are_those_of_generate(family, num_beams):
     lengths, num_different = compare(family, 0, END_BIAS[family], num_beams, min(num_beams, 2))
     assert num_different == 0
@@ -89,7 +97,7 @@ def test_texts_and_scores_are_those_of_generate(family, num_beams):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TREE_FAMILIES)
 def test_texts_and_scores_are_those_of_generate_for_many_models(family):
     lengths, different = [], []
     for seed in range(2):
@@ -104,7 +112,7 @@ def test_texts_and_scores_are_those_of_generate_for_many_models(family):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["t5", "gpt2", "llama"])
+@pytest.mark.parametrize("family", ["t5", "gpt2", "llama", "captioner"])
 def test_a_text_depends_on_its_own_scene_alone(family):
     lm = build_lm(family, 1, END_BIAS[family])
     context = build_context(lm)
@@ -149,8 +157,8 @@ def test_there_may_be_more_beams_than_tokens(monkeypatch):
     assert len(set(lengths)) > 5
 
 
-@pytest.mark.parametrize("family", ["t5", "gpt2"])
-def test_scores_of_labels_are_those_of_separate_rows(family):
+@pytest.mark.parametrize("family", ["t5", "gpt2", "captioner"])
+def test_scores_of_labels_are_those_of_separate_rows(family, monkeypatch):
     lm = build_lm(family, 3)
     context = build_context(lm, num_scenes=4)
     one, other = ((5, 6, END), (5, 7, 8, END), (9, END)), ((6, END), (7, 8, 5, END), (END,))
@@ -160,6 +168,11 @@ def test_scores_of_labels_are_those_of_separate_rows(family):
         texts = [ids for scene in labels for ids in scene]
         expected = score_rows(lm, conditioning, context.repeat(3), texts).view(4, 3)
         torch.testing.assert_close(score_labels(lm, conditioning, context, labels), expected, rtol=0, atol=1e-4)
+        for num_tokens in (1, 5, 100):
+            monkeypatch.setattr(label_scores, "_MOST_LOGITS", num_tokens * VOCABULARY * 4)
+            in_parts = score_many_labels(lm, conditioning, context, labels)
+            torch.testing.assert_close(in_parts, expected, rtol=0, atol=1e-4)
+    assert label_scores._split_labels(other, 5) == [[2, 0], [1]]
 
 
 def test_other_families_are_left_to_transformers():
@@ -178,7 +191,7 @@ def test_attention_that_reads_no_mask_of_branches_is_left_to_transformers():
     assert not has_token_tree(lm)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", TREE_FAMILIES)
 def test_a_step_reads_nothing_back_and_stays_on_the_gpu(family):
     """PyTorch's fake tensors know devices and shapes alone: reading a value or mixing devices raises."""
     with FakeTensorMode() as fake, torch.device("cuda"):

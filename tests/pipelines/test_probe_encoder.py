@@ -1,15 +1,19 @@
 """probe_encoder.py as a user calls it."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from close_transfer.cli import compose_config
 from close_transfer.config.probe_encoder import ProbeEncoderConfig
 from close_transfer.core.errors import UserError
+from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.probe_encoder import load_classifications, probe_encoder
 from close_transfer.reports.probe_report import describe_probes
 from tests.commands import run_command
@@ -72,7 +76,54 @@ def test_precomputed_vectors_and_an_encoder_without_a_grid_leave_probes_out():
     assert written["metrics"]["classes/linear"] == 100
     assert {name.partition("/")[2] for name in written["metrics"]} == {"majority", "few_shot_1", "few_shot_2", "linear"}
     assert any("not grids" in note for note in written["notes"])
-    assert any("zero_shot was left out" in note for note in written["notes"])
+    assert any("does not encode texts. Give run=FOLDER" in note for note in written["notes"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("templates", [["{}"], ["{}", "A {} image."]])
+def test_a_run_classifies_by_likelihood(finished_runs, templates):
+    folder, run_folder = Path(make_photos("photos")), finished_runs / "captioning" / "latest"
+    written_templates = f"templates=[{','.join(map(repr, templates))}]"
+    settings = [f"images={folder}", f"run={run_folder}", "probes=[zero_shot]", "batch_size=2", written_templates]
+    results, written, page = run(*settings)
+    assert list(written["metrics"]) == ["classes/majority", "classes/zero_shot", "classes/zero_shot_likelihood"]
+    assert written["intervals"].keys() == written["metrics"].keys()
+    assert written["run"] == str(run_folder.resolve()) and written["config"]["train"]["task"]["name"] == "captioning"
+    assert "classes/zero_shot_likelihood" in page and "zero_shot_likelihood" in describe_probes(results)
+    assert not written["notes"]
+
+    # Independently, text by text and token by token.
+    model = TransferModel.from_pretrained(run_folder, device="cpu")
+    names = ["blue", "green", "red"]
+    lines = [json.loads(line) for line in Path("probes/predictions.jsonl").read_text().splitlines()]
+    for line in lines:
+        vector = model._encode_inputs([str(folder / line["id"])], (), None)
+        likelihoods = []
+        for name in names:
+            texts = [template.format(name).lower() for template in templates]
+            likelihoods.append(sum(math.exp(sum_log_likelihoods(model, vector, text)) for text in texts))
+        assert line["zero_shot_likelihood"] == [names[int(np.argmax(likelihoods))]]
+    assert written["metrics"]["classes/zero_shot_likelihood"] == pytest.approx(
+        100 * np.mean([line["zero_shot_likelihood"] == [line["class"]] for line in lines])
+    )
+
+
+def sum_log_likelihoods(model, vector, text):
+    decoder = Decoder(model.network, model.tokenizer, Decoding(num_beams=1))
+    ids = torch.tensor([model.tokenizer(text).input_ids])
+    assert ids[0, -1] == model.tokenizer.eos_token_id
+    with torch.inference_mode():
+        logits = model.network(
+            torch.from_numpy(vector), *decoder._encode_prompts([""]), ids, torch.tensor([0]), "image"
+        )[0]
+    return sum(float(logits[place].log_softmax(dim=0)[token]) for place, token in enumerate(ids[0].tolist()))
+
+
+def test_default_texts_of_classes_are_prompts_by_similarity_and_names_by_likelihood():
+    config = compose_config("probe_encoder", ProbeEncoderConfig, [])
+    assert (config.similarity_templates, config.likelihood_templates) == (("a photo of a {}.",), ("{}",))
+    given = compose_config("probe_encoder", ProbeEncoderConfig, ["templates=['my {}']"])
+    assert given.similarity_templates == given.likelihood_templates == ("my {}",)
 
 
 def test_settings_of_another_source_are_refused():

@@ -124,6 +124,9 @@ def small(command):
     own_data = any(argument.startswith("data=") for argument in arguments)
     if name == "train_captioner.py":
         arguments += [setting for setting in SMALL_CAPTIONER if not setting.startswith("output=")]
+    elif name == "train_text_tower.py":
+        sizes = ("output=", *(() if "image_tower=trained" in arguments else ("captioner.depth=",)))
+        arguments += [setting for setting in SMALL_CAPTIONER if not setting.startswith(sizes)]
     elif name == "probe_encoder.py":
         arguments += [*SMALL_DATA, "few_shot.shots=[1]", "attention_pool.steps=2", "num_bootstrap=20"]
     elif name == "eval_composition.py":

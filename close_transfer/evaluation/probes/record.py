@@ -1,7 +1,7 @@
 """Record of the probes of an encoder: predictions and accuracies, as results.json and predictions.jsonl."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,21 @@ class ProbeRecord:
 
 
 def build_probe_results(
-    config: ProbeEncoderConfig, records: Sequence[ProbeRecord], encoder: AnyEncoder, notes: Sequence[str]
+    config: ProbeEncoderConfig,
+    records: Sequence[ProbeRecord],
+    encoder: AnyEncoder,
+    notes: Sequence[str],
+    system: Mapping[str, Any],
 ) -> Results:
-    """Return the content of results.json; a metric is named <target>/<probe>."""
+    """Return the content of results.json; a metric is named <target>/<probe>.
+
+    Args:
+        config: settings.
+        records: predictions of each classification.
+        encoder: encoder that was probed.
+        notes: facts for readers, one sentence each.
+        system: fields that name the system: the run, or the encoder; with `config`, settings by command.
+    """
     metrics: dict[str, float] = {}
     intervals: dict[str, list[float]] = {}
     for record in records:
@@ -85,17 +97,15 @@ def build_probe_results(
         num_examples=len({example.id for example in tested}),
         tables=tables,
         notes=list(notes),
-        system=encoder.name,
         task="probes",
         data=Path(config.images).name if config.images else config.data.name,
         split=config.used_split,
         scene="image",
-        seed=config.seed,
-        config={"probe": config.model_dump(mode="json")},
         data_fingerprint=fingerprint_examples(tested),
         encoder=encoder.name,
         versions=get_package_versions(),
         git_commit=get_git_commit(),
+        **system | {"config": system["config"] | {"probe": config.model_dump(mode="json")}},
     )
 
 
@@ -110,12 +120,16 @@ def _format_predictions(records: Sequence[ProbeRecord]) -> str:
 
 
 def write_probes(
-    config: ProbeEncoderConfig, records: Sequence[ProbeRecord], encoder: AnyEncoder, notes: Sequence[str]
+    config: ProbeEncoderConfig,
+    records: Sequence[ProbeRecord],
+    encoder: AnyEncoder,
+    notes: Sequence[str],
+    system: Mapping[str, Any],
 ) -> Results:
-    """Write predictions.jsonl and results.json to the output folder, and return the results."""
+    """Write predictions.jsonl and results.json to the output folder, and return the results; see `build_probe_results`."""
     folder = Path(config.output)
     remove_stale(folder)
-    results = build_probe_results(config, records, encoder, notes)
+    results = build_probe_results(config, records, encoder, notes, system)
     write_text(folder / "predictions.jsonl", _format_predictions(records))
     write_json(folder / "results.json", results.as_dict())
     return results

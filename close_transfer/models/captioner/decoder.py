@@ -4,7 +4,8 @@ As in big_vision: norms before the layers, no biases in the layers, no dropout, 
 standard deviation 1, and an output layer that shares no weights and starts at zero. The last norm and the output layer
 have biases. A layer is PyTorch's own.
 
-For transformers it is an encoder-decoder whose encoder returns its input, so `generate` decodes it.
+For transformers it is an encoder-decoder whose encoder returns its input, so `generate` decodes it. With a cache of keys
+and values, `cached_layer.py` computes its layers.
 
 Shapes: t targets, k tokens of an image, h width, l target tokens, v vocabulary.
 """
@@ -17,8 +18,10 @@ from jaxtyping import Bool, Int
 from timm.layers import lecun_normal_
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, GenerationMixin, PreTrainedConfig, PreTrainedModel
+from transformers.cache_utils import EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput, Seq2SeqLMOutput
 
+from close_transfer.models.captioner.cached_layer import extend_layer
 from close_transfer.models.lm_wrappers import IGNORED
 
 _NORM_EPSILON = 1e-6  # flax's and timm's; PyTorch's is ten times that
@@ -129,6 +132,9 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         decoder_input_ids: Int[Tensor, "t l"] | None = None,
         labels: Int[Tensor, "t l"] | None = None,
         is_parallel: Bool[Tensor, " t"] | None = None,
+        past_key_values: EncoderDecoderCache | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        decoder_position_ids: Int[Tensor, " l"] | None = None,
         **ignored: Any,
     ) -> Seq2SeqLMOutput:
         """Return the logits of every target token, shape (t, l, v).
@@ -140,7 +146,22 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
             labels: tokens to write, `IGNORED` for padding.
             is_parallel: True for texts whose tokens are all predicted at once, in training: every token that is read is
                 the mask, and each place attends to all. None: each token follows from those before it.
+            past_key_values: cache of the tokens before `decoder_input_ids`, to which these are added. Only with it, the
+                next two arguments may be given.
+            decoder_attention_mask: mask to add to the scores of attention, shape (t, 1, l, cached and new tokens); None:
+                a token sees all cached ones and the new ones up to itself.
+            decoder_position_ids: position of each token; None: they follow the cached ones.
         """
+        if past_key_values is not None:
+            assert decoder_input_ids is not None and is_parallel is None
+            return self._extend(
+                decoder_input_ids,
+                encoder_outputs[0],
+                attention_mask,
+                past_key_values,
+                decoder_attention_mask,
+                decoder_position_ids,
+            )
         if decoder_input_ids is None:
             assert labels is not None
             decoder_input_ids = self._shift_right(labels)
@@ -152,9 +173,7 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         is_hidden = torch.ones(length, length, dtype=torch.bool, device=hidden.device).triu(1)
         if is_parallel is not None:
             is_hidden = (is_hidden & ~is_parallel[:, None, None]).repeat_interleave(self.config.heads, dim=0)
-        memory = encoder_outputs[0].to(hidden.dtype)
-        if self.config.is_blind:
-            memory, attention_mask = torch.zeros_like(memory[:, :1]), None
+        memory, attention_mask = self._select_memory(encoder_outputs[0].to(hidden.dtype), attention_mask)
         for layer in self.layers:
             hidden = layer(
                 hidden,
@@ -165,10 +184,40 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
             )
         return Seq2SeqLMOutput(logits=self.head(self.norm(hidden)))
 
-    def prepare_inputs_for_generation(self, input_ids: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Return the arguments of a step of `generate`: all tokens are read again, because captions are short."""
+    def _select_memory(self, memory: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return what cross-attention reads: the image's tokens and their mask, or one empty token if it is blind."""
+        return (torch.zeros_like(memory[:, :1]), None) if self.config.is_blind else (memory, mask)
+
+    def _extend(
+        self,
+        ids: Tensor,
+        memory: Tensor,
+        memory_mask: Tensor | None,
+        cache: EncoderDecoderCache,
+        visible: Tensor | None,
+        positions: Tensor | None,
+    ) -> Seq2SeqLMOutput:
+        """Return the logits after new tokens; arguments as of `forward`."""
+        length, num_cached = ids.shape[1], cache.get_seq_length()
+        if positions is None:
+            positions = torch.arange(num_cached, num_cached + length, device=ids.device)
+        if visible is None and length > 1:
+            is_seen = torch.ones(length, num_cached + length, dtype=torch.bool, device=ids.device).tril(num_cached)
+            visible = is_seen[None, None]
+        hidden = self.embedding(ids) + self.positions[positions]
+        memory, memory_mask = self._select_memory(memory.to(hidden.dtype), memory_mask)
+        is_read = None if memory_mask is None else (memory_mask != 0)[:, None, None]
+        for number, layer in enumerate(self.layers):
+            hidden = extend_layer(layer, number, hidden, visible, memory, is_read, cache)  # type: ignore[arg-type]
+        return Seq2SeqLMOutput(logits=self.head(self.norm(hidden)), past_key_values=cache)
+
+    def prepare_inputs_for_generation(
+        self, input_ids: Any, *args: Any, past_key_values: Any = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Return the arguments of a step of `generate`: the tokens that the cache does not hold, or all without one."""
+        num_cached = 0 if past_key_values is None else past_key_values.get_seq_length()
         kept = {name: kwargs.get(name) for name in ("encoder_outputs", "attention_mask")}
-        return {"decoder_input_ids": input_ids, **kept}
+        return {"decoder_input_ids": input_ids[:, num_cached:], "past_key_values": past_key_values, **kept}
 
     def _shift_right(self, labels: Tensor) -> Tensor:
         start = self.config.decoder_start_token_id

@@ -11,7 +11,12 @@ from close_transfer.encoders.embeddings import SceneVectors
 from close_transfer.evaluation.probes.attention_pool import AttentionPool, predict_attention_pool
 from close_transfer.evaluation.probes.few_shot import draw_shots, fit_ridge, predict_few_shot
 from close_transfer.evaluation.probes.linear import fit_logistic, predict_linear
-from close_transfer.evaluation.probes.zero_shot import average_class_vectors, predict_zero_shot, write_class_texts
+from close_transfer.evaluation.probes.zero_shot import (
+    average_class_vectors,
+    predict_zero_shot,
+    sum_class_likelihoods,
+    write_class_texts,
+)
 
 
 def make_clusters(num_images, dim, num_classes, seed=0):
@@ -113,6 +118,19 @@ def test_zero_shot_averages_unit_vectors_of_texts():
     vectors = average_class_vectors([np.array([[9.0, 0.0], [0.0, 1.0]]), np.array([[0.0, 5.0]])])
     np.testing.assert_allclose(vectors, [[0.5**0.5, 0.5**0.5], [0.0, 1.0]])
     assert predict_zero_shot(np.array([[2.0, 1.0], [0.1, 30.0]]), vectors).tolist() == [0, 1]
+
+
+def test_a_class_is_as_likely_as_any_of_its_texts():
+    likelihoods = np.array([[0.2, 0.1, 0.25], [1e-300, 0.0, 1e-299]])
+    with np.errstate(divide="ignore"):
+        logs = np.log(likelihoods)
+    classes = sum_class_likelihoods(logs, [2, 1])
+    expected = [[0.2 + 0.1, 0.25], [1e-300, 1e-299]]
+    np.testing.assert_allclose(classes, np.log(expected), rtol=1e-12)
+    assert classes.argmax(axis=1).tolist() == [0, 1]
+    # Sums of hundreds of nats do not vanish, and a repeated text does not count twice.
+    assert sum_class_likelihoods(np.float32([[-900.0, -901.0]]), [1, 1]).argmax() == 0
+    assert write_class_texts(["owl", "ant"], ["{}", "{}"], {"ant": ("An ant.", "An ant.")}) == [["owl"], ["An ant."]]
 
 
 def test_a_ridge_that_is_too_weak_is_refused():

@@ -6,13 +6,16 @@ import math
 import pytest
 import torch
 from torch.nn import functional as F
+from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.core.errors import UserError
+from close_transfer.inference.beam_search import SearchSettings, search_beams
 from close_transfer.inference.decoding import Decoder, Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import CaptionerDecoder, CaptionerDecoderConfig
 from close_transfer.models.language_models import END_TOKEN
+from close_transfer.models.lm_wrappers import Context
 from close_transfer.models.network import TransferConfig, TransferNetwork
 
 WIDTH, VOCABULARY = 8, 20
@@ -75,8 +78,11 @@ def test_the_mask_is_never_read_in_evaluation(decoder, image, num_beams):
     parallel = decoder(encoder_outputs=image, labels=labels, is_parallel=torch.tensor([True, True])).logits
     assert parallel.isnan().all()
     mask = torch.ones(2, 3, dtype=torch.long)
+    states = image.last_hidden_state  # generate() repeats that of `image` in place
     written = decoder.generate(encoder_outputs=image, attention_mask=mask, max_new_tokens=4, num_beams=num_beams)
     assert (written < VOCABULARY).all()
+    texts, scores = search_beams(decoder, Context(states, mask), SearchSettings(num_beams, 1, 4, end=1, padding=0))
+    assert (texts < VOCABULARY).all() and scores.isfinite().all()
     assert decoder.head.weight.shape[0] == VOCABULARY  # so it cannot be written, and then read
 
 
@@ -91,6 +97,34 @@ def test_greedy_decoding_takes_the_likeliest_next_token(decoder, image):
             assert ids[0, place] == logits[0, -1].argmax()
             if ids[0, place] == 1:
                 break
+
+
+@pytest.mark.parametrize("settings", [{"num_beams": 3}, {"do_sample": True, "num_return_sequences": 2}])
+def test_the_cache_changes_no_text(decoder, image, settings):
+    mask = torch.tensor([[1, 1, 1], [1, 0, 1]])
+    written = []
+    for use_cache in (True, False):
+        torch.manual_seed(0)
+        states = BaseModelOutput(last_hidden_state=image.last_hidden_state)  # generate() changes it in place
+        given = {"encoder_outputs": states, "attention_mask": mask, "max_new_tokens": 7, "eos_token_id": 1}
+        written.append(decoder.generate(**given, **settings, use_cache=use_cache).tolist())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("is_blind", [False, True])
+def test_cached_logits_are_those_of_the_whole_text(decoder, image, is_blind):
+    decoder.config.is_blind = is_blind
+    ids = torch.randint(2, VOCABULARY, (2, 6))
+    expected = decoder(encoder_outputs=image, decoder_input_ids=ids).logits
+    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    parts = [
+        # The image is read once, so what later calls give for it does not matter.
+        decoder(encoder_outputs=[states], decoder_input_ids=part, past_key_values=cache).logits
+        for part, states in zip(
+            ids.split([3, 1, 2], dim=1), (image[0], image[0] * math.nan, image[0] * math.nan), strict=True
+        )
+    ]
+    torch.testing.assert_close(torch.cat(parts, dim=1), expected)
 
 
 LABELS = ("a cat", "a black dog", "two")
@@ -121,8 +155,10 @@ def test_a_text_longer_than_the_positions_is_refused(network_and_tokenizer):
     decoder = Decoder(*network_and_tokenizer, Decoding(1))
     grid = torch.randn(1, 40, WIDTH).numpy()  # the image takes none of the 32 positions
     assert len(decoder.score_texts(grid, [""], [["a cat", "x" * 30]])[0]) == 2
-    with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
-        decoder.score_texts(grid, [""], [["a cat", "x" * 31]])
+    for score in (lambda: decoder.score_texts(grid, [""], [["a cat", "x" * 31]]),
+                  lambda: decoder.score_every_text(grid, [""], ["a cat", "x" * 31])):  # fmt: skip
+        with pytest.raises(UserError, match=r"has 32 positions, but a text may take 33\. Give shorter texts"):
+            score()
 
 
 @pytest.mark.parametrize(
@@ -140,8 +176,13 @@ def test_sizes_that_are_not_those_of_the_weights_are_refused_before_building(net
 def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_tokenizer):
     network, tokenizer = network_and_tokenizer
     lm, grid = network.lm, torch.randn(1, 3, WIDTH)
-    (prediction,) = Decoder(network, tokenizer, Decoding(1)).predict_batch(["0"], grid.numpy(), [""], LABELS)
-    for label, score in zip(LABELS, prediction.label_scores, strict=True):
+    decoder = Decoder(network, tokenizer, Decoding(1))
+    (prediction,) = decoder.predict_batch(["0"], grid.numpy(), [""], LABELS)
+    (by_row,), (at_once,) = (
+        decoder.score_texts(grid.numpy(), [""], [LABELS]),
+        decoder.score_every_text(grid.numpy(), [""], LABELS),
+    )
+    for label, *scores in zip(LABELS, prediction.label_scores, by_row, at_once.tolist(), strict=True):
         ids = tokenizer(label).input_ids
         assert ids[-1] == tokenizer.eos_token_id
         expected, image = 0.0, BaseModelOutput(last_hidden_state=grid)
@@ -149,4 +190,4 @@ def test_a_score_is_the_sum_of_log_likelihoods_with_the_end_token(network_and_to
             before = torch.tensor([[0, *ids[:place]]])
             logits = lm(encoder_outputs=image, decoder_input_ids=before).logits[0, -1]
             expected += float(F.log_softmax(logits, dim=-1)[token])
-        assert score == pytest.approx(expected, rel=1e-4)
+        assert scores == pytest.approx([expected] * 3, rel=1e-4)
