@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import open_clip
-import timm
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transform import PreprocessCfg, image_transform_v2
