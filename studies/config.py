@@ -264,7 +264,7 @@ class StudyCaptionersConfig(StrictModel):
             "recipe_overrides",
         ):
             for setting in shlex.split(getattr(self, group)):
-                if setting.partition("=")[0] in ("seed", "run", *SET_BY_JOBS):
+                if setting.partition("=")[0] in ("seed", "run", "clip", "clip.model", "probes", *SET_BY_JOBS):
                     raise ValueError(f"{group}={setting}: the study sets that itself. Leave it out")
         return self
 
