@@ -17,7 +17,7 @@ from close_transfer.config.choices import (
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.roles import Role, Writes
+from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, StrictModel
 from close_transfer.tasks import get_task
 
@@ -264,7 +264,7 @@ class StudyCaptionersConfig(StrictModel):
             "recipe_overrides",
         ):
             for setting in shlex.split(getattr(self, group)):
-                if setting.partition("=")[0] in ("seed", "run", *SET_BY_JOBS):
+                if setting.partition("=")[0] in ("seed", "run", "clip", "clip.model", "probes", *SET_BY_JOBS):
                     raise ValueError(f"{group}={setting}: the study sets that itself. Leave it out")
         return self
 
@@ -283,4 +283,14 @@ class ScoreByWordTypeConfig(StrictModel):
     """Settings of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
+    analysis: Literal["types", "properties"]
+    num_words: Positive
+    wordnet: Annotated[str | None, Names.FILE]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
+
+    @model_validator(mode="after")
+    def _require_analysis_of_nouns(self) -> "ScoreByWordTypeConfig":
+        if self.wordnet is not None and self.analysis != "properties":
+            raise ValueError(f"wordnet={self.wordnet} only applies to analysis=properties. Give that too")
+        return self

@@ -17,6 +17,8 @@ from close_transfer.inference.caption_scorers import LikelihoodScorer, Similarit
 from studies.scene_scores import SceneScores
 
 ALL_TARGETS = "all targets"
+# One column for both ways of zero-shot classification: a captioner's by likelihood, a CLIP's by similarity.
+_COLUMNS = {"zero_shot_likelihood": "zero_shot"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ def read_probes(folder: Path) -> dict[str, ItemScores]:
         item_id, target, right = record["id"], record["target"], record["class"]
         for probe in record.keys() - {"id", "target", "class"}:
             score = 100 * float(np.mean([chosen == right for chosen in record[probe]]))
-            rows.setdefault(probe, {}).setdefault(target, []).append((f"{target}/{item_id}", item_id, score))
+            rows.setdefault(_COLUMNS.get(probe, probe), {}).setdefault(target, []).append(
+                (f"{target}/{item_id}", item_id, score)
+            )
     metrics: dict[str, ItemScores] = {}
     for probe, by_target in rows.items():
         metrics |= {f"{target}/{probe}": ItemScores.build(items) for target, items in by_target.items()}

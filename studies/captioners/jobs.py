@@ -21,7 +21,8 @@ from studies.captioners.pretraining import PRETRAINING
 from studies.config import StudyCaptionersConfig
 from studies.jobs import run_in_workers
 
-TRAINING, COMPOSITION, CAPTIONS, PROBES = "training", "composition", "captions", "probes"
+TRAINING, COMPOSITION, CAPTIONS = "training", "composition", "captions"
+PROBES, ZERO_SHOT = "probes", "zero-shot"
 _SETTINGS_FILE = "asked.json"  # marks a finished step
 
 
@@ -173,12 +174,14 @@ def build_job(config: StudyCaptionersConfig, name: str, seed: int) -> Job:
         settings = (*tested, f"output={folder / step}", *shlex.split(overrides))
         steps.append(Step(step, script, settings, folder / step, training))
 
-    if scorer := pretraining.name_scorer(folder):
+    scorer, encoder = pretraining.name_scorer(folder), pretraining.name_encoder(folder)
+    if scorer:
         add(COMPOSITION, "eval_composition", scorer, config.composition_overrides)
     if pretraining.is_captioner:
         add(CAPTIONS, "eval_image", (f"run={folder}", "leakage=false"), config.caption_overrides)
-    encoder = pretraining.name_encoder(folder)
-    add(PROBES, "probe_encoder", encoder, config.probe_overrides)
+    add(PROBES, "probe_encoder", (*encoder, "probes=[few_shot,linear,attention_pool]"), config.probe_overrides)
+    if scorer:
+        add(ZERO_SHOT, "probe_encoder", (*scorer, "probes=[zero_shot]"), config.probe_overrides)
     if config.with_recipes:
         steps += _list_recipe_steps(config, folder, encoder, training, seed)
     return Job(name, seed, tuple(steps))

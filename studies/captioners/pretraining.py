@@ -11,7 +11,8 @@ class Pretraining:
     Attributes:
         summary: name of the file that a finished training leaves, with a field `stopped_early`.
         encoder: settings of other commands that name its image encoder, with {folder} for the output folder.
-        scorer: settings of eval_composition.py that name the model; empty if it does not score captions.
+        scorer: settings of eval_composition.py that name the model, which probe_encoder.py takes too, for zero-shot
+            classification; empty if it does not score texts.
         is_captioner: True if it writes captions, so that its validation loss is that of their tokens.
     """
 
@@ -25,12 +26,16 @@ class Pretraining:
         return tuple(setting.format(folder=folder) for setting in self.encoder)
 
     def name_scorer(self, folder: Path) -> tuple[str, ...]:
-        """Return the settings of eval_composition.py that name the model in a folder; empty if it scores no captions."""
+        """Return the settings that name the model in a folder as a scorer of texts; empty if it is none."""
         return tuple(setting.format(folder=folder) for setting in self.scorer)
 
 
+_ENCODER = ("clip=captioner", "clip.model={folder}")
+
 PRETRAINING = {
-    "train_captioner": Pretraining(
-        "captioner.json", ("clip=captioner", "clip.model={folder}"), ("run={folder}",), is_captioner=True
+    "train_captioner": Pretraining("captioner.json", _ENCODER, ("run={folder}",), is_captioner=True),
+    # The encoder is the image tower without its projection, at the same place as a captioner's.
+    "train_text_tower": Pretraining(
+        "text_tower.json", _ENCODER, ("clip=open_clip", "clip.model=local-dir:{folder}"), is_captioner=False
     ),
 }

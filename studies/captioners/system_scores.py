@@ -9,7 +9,7 @@ import numpy as np
 
 from close_transfer.training.run_folder import RunFolder
 from studies.captioners.item_scores import ItemScores, average_seeds, read_captions, read_composition, read_probes
-from studies.captioners.jobs import CAPTIONS, COMPOSITION, PROBES, TRAINING, Job
+from studies.captioners.jobs import CAPTIONS, COMPOSITION, PROBES, TRAINING, ZERO_SHOT, Job
 from studies.captioners.pretraining import PRETRAINING
 from studies.config import StudyCaptionersConfig
 from studies.scene_scores import SceneScores
@@ -19,6 +19,7 @@ _READERS: dict[str, Callable[[Path], dict[str, ItemScores]]] = {
     COMPOSITION: read_composition,
     CAPTIONS: read_captions,
     PROBES: read_probes,
+    ZERO_SHOT: read_probes,
 }
 
 

@@ -95,7 +95,8 @@ def _build_probe_tables(systems: Mapping[str, SystemScores], num_bootstrap: int)
     tables = []
     for target in [ALL_TARGETS, *(name for name in targets if name != ALL_TARGETS)]:
         rows = _build_score_rows(systems, [f"{target}/{probe}" for probe in probes], num_bootstrap)
-        note = "Accuracy in percent, mean over the targets." if target == ALL_TARGETS else "Accuracy in percent."
+        mean = ", mean over the targets" if target == ALL_TARGETS else ""
+        note = f"Accuracy in percent{mean}. Captioners classify without training by likelihood, CLIP by similarity."
         tables.append(Table(f"Probes: {target}", note, ["system", *probes], rows))
     return tables
 

@@ -17,6 +17,7 @@ from studies.commands import compose_config
 from studies.config import StudyCaptionersConfig
 
 TWINS_RIGHT, TWINS_TIED, TWINS_HALF = [[2, 1], [1, 2]], [[1, 2], [1, 2]], [[3, 1], [2, 2]]
+TWINS_NEARLY_TIED = [[2.0001, 2], [2, 2.0001]]  # right for a CLIP, equal for a captioner
 
 
 @cache  # composing takes longer than most of these tests
@@ -41,13 +42,18 @@ def make_step(job, step, loss, right, cider, twins):
     if step.name == "training":
         write_lines(folder / "training.jsonl", [{"step": n, "validation_loss": loss + 1 - n} for n in (0, 1)])
     elif step.name == "composition":
-        write_results(folder, run=str(job.folder))
+        # A captioner's scores are equal within 1e-3, a CLIP's within 1e-6.
+        write_results(folder, **({} if job.system == "clip" else {"run": str(job.folder)}))
         orders = [{"id": f"order-{n:05d}", "captions": [], "scores": [n < right, 0.5]} for n in range(4)]
         pairs = [{"id": f"twins-count-{n:05d}", "captions": [], "scores": scores} for n, scores in enumerate(twins)]
         write_lines(folder / "predictions.jsonl", orders + pairs)
     elif step.name == "captions":
         write_results(folder)
         write_lines(folder / "scores.jsonl", [{"id": f"test-{n}", "CIDEr": cider + n} for n in (-1, 0, 1)])
+    elif step.name == "zero-shot":
+        write_results(folder)
+        probe = "zero_shot" if job.system == "clip" else "zero_shot_likelihood"
+        write_lines(folder / "predictions.jsonl", [{"id": "test-0", "target": "kinds", "class": "x", probe: ["x"]}])
     else:
         write_results(folder)
         rows = [
@@ -79,14 +85,16 @@ def finished():
     make_system(asked, "cap")
     make_system(asked, "cappa", loss=1.1, cider=91.0)
     make_system(asked, "blind", loss=1.8, cider=50.0, twins=[TWINS_TIED] * 4)
+    make_system(asked, "clip", right=1, twins=[TWINS_NEARLY_TIED, *[TWINS_RIGHT] * 2, TWINS_TIED])
     make_system(asked, "parallel", loss=2.0, right=2, cider=60.0)
     return asked
 
 
 def test_the_first_seed_of_all_comes_before_the_second_of_any():
     order = [(job.system, job.seed) for job in list_jobs(config())]
-    assert order[:3] == [("cap", 0), ("cappa", 0), ("blind", 0)] and ("parallel", 0) in order[3:-6]
-    assert order[-6:] == [(name, seed) for seed in (1, 2) for name in ("cap", "cappa", "blind")]
+    gated = ("cap", "cappa", "blind", "clip")
+    assert order[:4] == [(name, 0) for name in gated] and ("parallel", 0) in order[4:-8]
+    assert order[-8:] == [(name, seed) for seed in (1, 2) for name in gated]
     assert len(set(order)) == len(order)
 
 
@@ -110,8 +118,15 @@ def test_tables_and_gates_hold_the_numbers_of_the_folders(finished):
     # Two of four kinds and both places are right with the second seed of the probe; targets count the same.
     assert parallel["metrics"]["kinds/few_shot_10"]["score"] == 75.0
     assert parallel["metrics"]["all targets/few_shot_10"]["score"] == pytest.approx((75 + 100) / 2)
+    assert cap["metrics"]["all targets/zero_shot"]["score"] == 100.0
+    clip = written["systems"]["clip"]
+    assert clip["perplexity"] == {"mean": None, "by_seed": []} and clip["validation_losses"]["2"] == [
+        [0, 2.0],
+        [1, 1.0],
+    ]
+    assert clip["metrics"]["accuracy/twins"]["score"] == clip["metrics"]["all targets/zero_shot"]["score"] - 12.5
     status = {gate["name"]: gate["status"] for gate in written["gates"]}
-    assert status["perplexity"] == status["captions (CIDEr)"] == "passed"
+    assert status["accuracy/order"] == status["perplexity"] == status["captions (CIDEr)"] == "passed"
     assert "| cap | 3 | 2.72 (2.72 to 2.72) | 90.0 (" in table
     assert "| perplexity | cappa divided by parallel at most 0.7 | 0.41 | passed |" in table
     assert "| cap minus blind at least 20 | 40.0 (40.0 to 40.0) | passed |" in table
@@ -144,7 +159,7 @@ def test_an_unfinished_study_is_reported_and_says_what_is_missing():
     (job,) = [job for job in list_jobs(asked) if (job.system, job.seed) == ("cappa", 0)]
     make_step(job, job.steps[0], 1.0, 4, 90.0, ())
     table = run_study(asked)
-    assert "- cappa: seed 0 (composition, captions, probes); seed 1 (everything)" in table
+    assert "- cappa: seed 0 (composition, captions, probes, zero-shot); seed 1 (everything)" in table
     assert "| cappa | 1 | 2.72 |  |  |  |" in table
     assert "| accuracy/order | cap at least 95 | 100.0 (100.0 to 100.0) | passed |" in table
     assert "| accuracy/order | cappa at least 95 |  | not finished |" in table
@@ -193,7 +208,7 @@ def test_an_error_ends_only_its_system_and_finished_steps_are_not_repeated(comma
     asked = config("seeds=1", "only=[cap,cappa]")
     with pytest.raises(UserError, match=r"1 of the trainings .*\ncap seed 0, captions: the disk is full"):
         run_study(asked)
-    steps = ["training", "composition", "captions", "probes"]
+    steps = ["training", "composition", "captions", "probes", "zero-shot"]
     assert [(name, system) for name, system, _ in commands] == [
         *((name, "cap") for name in steps[:3]),
         *((name, "cappa") for name in steps),
