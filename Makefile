@@ -91,6 +91,7 @@ bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a
 	$(BIN)/python benchmarks/training_ways.py
 	$(BIN)/python benchmarks/training_epochs.py
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/captioner_decoding.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
 	$(BIN)/python benchmarks/memory_table.py
