@@ -58,9 +58,9 @@ def label_by_text(training: Sequence[Example], validation: Sequence[Example]) ->
     Raises:
         UserError: if an image has several texts, or the two parts do not fit together.
     """
-    named = [take_texts_as_classes(group_by_scene(examples)) for examples in (training, validation)]
-    classes = tuple(sorted({example.category for example in named[0]}))
-    Classification("classes", classes, *named, purpose="validation")  # checks them
+    trained, validated = (take_texts_as_classes(group_by_scene(examples)) for examples in (training, validation))
+    classes = tuple(sorted({example.category for example in trained}))
+    Classification("classes", classes, trained, validated, purpose="validation")  # checks them
     numbers = {name: number for number, name in enumerate(classes)}
 
     def label(examples: Sequence[Example]) -> Labels:

@@ -3,6 +3,8 @@
 Shapes: b images, *s* pixels per side, c classes.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -21,7 +23,7 @@ class ImageClassifierConfig(PreTrainedConfig):
 
     model_type = "image_classifier_with_encoder"
 
-    def __init__(self, vision: VisionSizes | None = None, num_classes: int = 0, **kwargs: object) -> None:
+    def __init__(self, vision: VisionSizes | None = None, num_classes: int = 0, **kwargs: Any) -> None:
         # transformers builds an empty one, to see which values differ from it.
         self.vision: VisionSizes | dict[str, int] = vision or {}
         self.num_classes = num_classes

@@ -6,6 +6,8 @@ a learned token for each hidden patch, and predicts the hidden patches' pixels.
 Shapes: b images, *s* pixels per side, n patches, v visible and h hidden ones, p pixel values per patch, d width.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int, UInt8
 from timm.models.vision_transformer import Block
@@ -30,7 +32,7 @@ class MaskedAutoencoderConfig(PreTrainedConfig):
     model_type = "masked_autoencoder_with_encoder"
 
     def __init__(
-        self, vision: VisionSizes | None = None, num_visible: int = 1, decoder_depth: int = 2, **kwargs: object
+        self, vision: VisionSizes | None = None, num_visible: int = 1, decoder_depth: int = 2, **kwargs: Any
     ) -> None:
         # transformers builds an empty one, to see which values differ from it.
         self.vision: VisionSizes | dict[str, int] = vision or {}

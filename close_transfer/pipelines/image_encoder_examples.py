@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,8 @@ def _label_kinds(settings: PicturebookData, data: TrainingData) -> ImageLabels:
 
 
 def _repeat_for_targets(labels: Labels, examples: Sequence[Example]) -> Labels:
-    return np.repeat(labels, [len(example.targets) for example in examples], axis=0)
+    repeated: Any = np.repeat(labels, [len(example.targets) for example in examples], axis=0)
+    return repeated
 
 
 def _read_folders(config: TrainImageEncoderConfig) -> TrainingData:
@@ -92,9 +94,10 @@ def _read_folders(config: TrainImageEncoderConfig) -> TrainingData:
         raise UserError(
             f"images={config.images}: no image is left for validation. Give more images, or val_images=FOLDER"
         )
-    prepared = [PreparedExamples(_add_texts(examples)) for examples in (training, validation)]
-    return TrainingData("image", training, *prepared, Counter(), ())
+    return TrainingData("image", training, _add_texts(training), _add_texts(validation), Counter(), ())
 
 
-def _add_texts(examples: Sequence[Example]) -> list[Example]:
-    return [replace(example, texts=(example.category,), targets=(example.category,)) for example in examples]
+def _add_texts(examples: Sequence[Example]) -> PreparedExamples:
+    return PreparedExamples(
+        [replace(example, texts=(example.category,), targets=(example.category,)) for example in examples]
+    )
