@@ -165,7 +165,7 @@ class TimmConfig(_ImageEncoderSettings):
 
 
 class CaptionerEncoderConfig(_ImageEncoderSettings):
-    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; `model` is its folder."""
+    """Settings of an image encoder that `train_captioner.py` or `train_image_encoder.py` trained; `model` is its folder."""
 
     kind: Literal["captioner"]
 
@@ -174,7 +174,8 @@ class CaptionerEncoderConfig(_ImageEncoderSettings):
     def _require_model(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("model") in (None, "", "???"):
             raise ValueError(
-                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py wrote"
+                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py or "
+                "scripts/train_image_encoder.py wrote"
             )
         return values
 

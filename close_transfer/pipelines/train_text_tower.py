@@ -25,7 +25,7 @@ from close_transfer.config.train_text_tower import TrainTextTowerConfig
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
-from close_transfer.encoders.captioner_encoder import VisionSizes, save_encoder
+from close_transfer.encoders.captioner_encoder import VisionSizes, save_encoder, select_vision_sizes
 from close_transfer.encoders.captioner_tower import PREPROCESSING, describe_tower
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_refs
 from close_transfer.encoders.locked_tower import LockedTower, LockedTowerEncoder, load_locked_tower
@@ -73,16 +73,7 @@ class _Plan:
     @property
     def vision(self) -> VisionSizes | None:
         """Return the sizes of the image tower that is trained; None if it is frozen."""
-        if self.tower is not None:
-            return None
-        sizes = self.config.captioner
-        return {
-            "image_size": sizes.image_size,
-            "patch_size": sizes.patch_size,
-            "width": sizes.width,
-            "depth": sizes.depth,
-            "heads": sizes.heads,
-        }
+        return select_vision_sizes(self.config.captioner) if self.tower is None else None
 
     @property
     def embed_dim(self) -> int:
