@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.beam_search import SearchSettings, search_beams
-from close_transfer.inference.journal import PredictionJournal
+from close_transfer.inference.decoding_precision import decode_in
+from close_transfer.inference.journal import PredictionJournal, parse_prediction
 from close_transfer.inference.label_scores import score_labels, score_rows
 from close_transfer.models.lm_wrappers import Context, check_positions
 from close_transfer.models.network import TransferNetwork
@@ -40,6 +41,7 @@ class Decoding:
             Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
         temperature: temperature of sampling.
         seed: seed of sampling.
+        precision: precision of matrix products, except the logits; weights stay as they are.
     """
 
     num_beams: int
@@ -47,6 +49,7 @@ class Decoding:
     top_p: float | None = None
     temperature: float = 1.0
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         if self.top_p is not None and self.num_beams != 1:
@@ -170,15 +173,13 @@ class Decoder:
             UserError: if prompt and answer may need more positions than the language model has, or a GPU's memory is too
                 small.
         """
-        with self._explain_lack_of_memory(), torch.inference_mode():
+        with self._explain_lack_of_memory(), decode_in(self._decoding.precision, self._model.lm):
             return self._answer(ids, vectors, prompts, labels)
 
     def _answer(
         self, ids: Sequence[str], vectors: Float32Array, prompts: Sequence[str], labels: Sequence[str]
     ) -> list[Prediction]:
-        context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
-        )
+        context = self._read(vectors, prompts)
         remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
         check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
         label_scores = self._score_labels(context, prompts, labels) if labels else None
@@ -205,7 +206,6 @@ class Decoder:
             )
         return predictions
 
-    @torch.inference_mode()
     def score_texts(
         self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
     ) -> list[list[float]]:
@@ -219,18 +219,21 @@ class Decoder:
         Raises:
             UserError: if prompt and text may need more positions than the language model has.
         """
-        context = self._model.read(
-            torch.from_numpy(vectors).to(self._model.device), *self._encode_prompts(prompts), self._input_modality
-        )
         rows = [row for row, group in enumerate(texts) for _ in group]
         targets = self._format.encode_targets(
             [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
         )
         ids = [target for target, _ in targets]
-        check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
-        selected = context.select(torch.tensor(rows, device=context.states.device))
-        likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
+        with decode_in(self._decoding.precision, self._model.lm):
+            context = self._read(vectors, prompts)
+            check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
+            selected = context.select(torch.tensor(rows, device=context.states.device))
+            likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]
+
+    def _read(self, vectors: Float32Array, prompts: Sequence[str]) -> Context:
+        placed = torch.from_numpy(vectors).to(self._model.device)
+        return self._model.read(placed, *self._encode_prompts(prompts), self._input_modality)
 
     def _encode_prompts(self, prompts: Sequence[str]) -> tuple[Tensor, Tensor]:
         rows = Ragged.from_rows([ids for ids, _ in self._format.encode_prompts(prompts, self._max_prompt)])
@@ -284,12 +287,3 @@ class Decoder:
         ids = [tuple(target) for target, _ in targets]
         rows = [tuple(ids[start : start + len(labels)]) for start in range(0, len(ids), len(labels))]
         return score_labels(self._model.lm, self._model.conditioning, context, rows)
-
-
-def parse_prediction(fields: dict[str, Any]) -> Prediction:
-    """Return the prediction whose fields a journal holds; JSON keeps floats exactly."""
-    # JSON has no tuples, and `Prediction` holds no lists.
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return Prediction(**values)

@@ -23,7 +23,7 @@ from close_transfer.core.atomic_files import append_line, fingerprint, remove_st
 from close_transfer.core.errors import UserError
 from close_transfer.core.journal_lines import DamagedJournal, format_line, read_lines
 from close_transfer.core.locks import hold_lock, locate_lock
-from close_transfer.data.examples import Example
+from close_transfer.data.examples import Example, Prediction
 from close_transfer.encoders.embeddings import SceneVectors
 
 _logger = logging.getLogger(__name__)
@@ -166,3 +166,12 @@ def fingerprint_inputs(examples: Sequence[Example], scenes: SceneVectors) -> dic
         "examples": fingerprint(part for e in examples for part in (e.id, e.prompt)),
         "vectors": fingerprint(block.tobytes() for block in vectors),
     }
+
+
+def parse_prediction(fields: dict[str, Any]) -> Prediction:
+    """Return the prediction whose fields a journal holds; JSON keeps floats exactly."""
+    # JSON has no tuples, and `Prediction` holds no lists.
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return Prediction(**values)

@@ -12,8 +12,7 @@ from close_transfer.core.archive import archive_previous
 from close_transfer.core.atomic_files import atomic_path, sync, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
-from close_transfer.inference.decoding import parse_prediction
-from close_transfer.inference.journal import PredictionJournal
+from close_transfer.inference.journal import PredictionJournal, parse_prediction
 from close_transfer.inference.prediction_inputs import PredictionInputs, Unreadable
 
 _logger = logging.getLogger(__name__)
