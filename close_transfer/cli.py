@@ -95,6 +95,8 @@ COMMANDS = {
         Command("train_captioner", "Pretrain an image encoder by captioning."),
         Command("train_text_tower", "Train a text tower by CLIP's loss, with an image tower or against a frozen encoder.",
                 takes_arguments=True),
+        Command("train_image_encoder", "Train an image encoder without language, for comparison with a captioner's.",
+                takes_arguments=True),
         Command("train_picturebook_clip", "Train the CLIP of Picturebook, the built-in dataset."),
         Command("draw_picturebook", "Draw a contact sheet of Picturebook."),
         Command("write_picturebook_text", "Write Picturebook's captions or questions to a file."),

@@ -2,6 +2,7 @@
 
     python scripts/measure_gap.py
     python scripts/measure_gap.py data=coco split=val clip=open_clip clip.model=ViT-B-32 clip.pretrained=openai
+    python scripts/measure_gap.py clip=captioner clip.model=FOLDER
     python scripts/measure_gap.py data=file data.path=captions.txt split=train images=false
 
 All settings: configs/measure_gap.yaml.

@@ -1,6 +1,10 @@
-"""Score captions of Picturebook by type of word: kinds, colours, sizes, numbers, relations, places and times.
+"""Score captions by the words that they have.
+
+F1 by type of word, for captions of Picturebook: kinds, colours, sizes, numbers, relations, places and times. Or LiMBeR's
+recall of the most frequent nouns, modifiers and relations, for captions of any data:
 
     python scripts/score_by_word_type.py "evaluations=[runs/study/relatives/captioning/*/seed-0/test-*]"
+    python scripts/score_by_word_type.py evaluations=runs/captioning/latest/eval-val-image analysis=properties wordnet=/usr/share/wordnet
 
 All settings: studies/configs/score_by_word_type.yaml.
 """

@@ -25,7 +25,7 @@ COMMANDS = {
         ),
         _build_command("study_captioners", "captioners.study", "Train, test and probe captioners and their controls."),
         _build_command("study_real_vectors", "real_vectors", "Compare systems on real CLIP embeddings."),
-        _build_command("score_by_word_type", "word_transfer", "Score captions of Picturebook by type of word."),
+        _build_command("score_by_word_type", "word_transfer", "Score captions by the words that they have."),
         _build_command("export_grammar", "export_grammar", "Derive a grammar from Picturebook's captions."),
     )
 }

@@ -17,7 +17,7 @@ from close_transfer.config.choices import (
 from close_transfer.config.data import DataConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.core.roles import Role, Writes
+from close_transfer.core.roles import Names, Role, Writes
 from close_transfer.core.schema import AboveZero, FileName, Natural, NonNegative, Positive, StrictModel
 from close_transfer.tasks import get_task
 
@@ -283,4 +283,14 @@ class ScoreByWordTypeConfig(StrictModel):
     """Settings of `score_by_word_type.py`."""
 
     evaluations: Annotated[tuple[Given, ...], Field(min_length=1), BeforeValidator(as_tuple)]
+    analysis: Literal["types", "properties"]
+    num_words: Positive
+    wordnet: Annotated[str | None, Names.FILE]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
+    output: Annotated[str, Role.LOCATION, Writes.FOLDER]
+
+    @model_validator(mode="after")
+    def _require_analysis_of_nouns(self) -> "ScoreByWordTypeConfig":
+        if self.wordnet is not None and self.analysis != "properties":
+            raise ValueError(f"wordnet={self.wordnet} only applies to analysis=properties. Give that too")
+        return self

@@ -1,23 +1,21 @@
-"""F1 of generated captions by type of word (kind, colour, count, ...), for captioning results on Picturebook."""
+"""Words of generated captions: F1 by type of word on Picturebook, or recall of frequent words as LiMBeR measures it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from close_transfer.config.data import PicturebookData
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.console import show
-from close_transfer.core.errors import UserError
-from close_transfer.core.markdown import format_table
-from close_transfer.data.example_kinds import CAPTIONS
-from close_transfer.data.sources import load_examples
-from close_transfer.evaluation.results import find_results, read_results
+from close_transfer.evaluation.results import find_results
 from close_transfer.metrics.bootstrap import score_sums
-from close_transfer.tasks import get_task
 from studies.config import ScoreByWordTypeConfig
+from studies.evaluated_captions import EvaluatedCaptions, read_evaluated_captions
 from studies.word_kinds import KINDS_OF_WORDS, score_words
+from studies.word_properties import measure_properties
+from studies.word_report import build_properties_tables, build_types_table, format_tables, write_word_report
+from studies.wordnet import SOURCES, WordNet
 
 
 def _compute_f1(sums: Float64Array) -> dict[str, Float64Array]:
@@ -29,49 +27,54 @@ def _compute_f1(sums: Float64Array) -> dict[str, Float64Array]:
         return {"F1": np.nan_to_num(100 * 2 * precision * recall / (precision + recall))}
 
 
-def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
-    """Build a Markdown table of F1 with its 95% interval over scenes; one row per evaluation, one column per type of word.
+def measure_types(evaluated: EvaluatedCaptions, num_bootstrap: int) -> dict[str, Any]:
+    """Measure F1 by type of word, with its 95% interval over scenes: "types" by name, and the facts.
 
     Precision is the share of the caption's words that any reference has. Recall is the share of words in at least two
     references that the caption has.
+    """
+    types = {}
+    for kind in KINDS_OF_WORDS:
+        counts = np.array(score_words(evaluated.captions, evaluated.references, kind), dtype=float).T
+        values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
+        types[kind] = {"value": values["F1"], "interval": list(intervals["F1"])}
+    return {**evaluated.facts, "types": types}
+
+
+def build_word_table(folders: Sequence[Path], num_bootstrap: int) -> str:
+    """Build a Markdown table of F1; one row per evaluation, one column per type of word.
 
     Raises:
         UserError: if a folder has no results, or if they are not captions of Picturebook.
     """
-    rows = []
+    measured = [measure_types(read_evaluated_captions(folder, builtin_only=True), num_bootstrap) for folder in folders]
+    return format_tables([build_types_table(measured)])
+
+
+def score_by_word_type(config: ScoreByWordTypeConfig) -> str:
+    """Analyse the words of every evaluation, write a JSON file and a page, and return the tables as Markdown.
+
+    Raises:
+        UserError: if the words of an evaluation cannot be analysed.
+    """
+    folders = [path.parent for path in find_results(config.evaluations, "evaluations")]
+    is_types = config.analysis == "types"
+    wordnet = WordNet(Path(config.wordnet)) if config.wordnet else None
+    measured = []
     for folder in folders:
-        if not (folder / "results.json").is_file():
-            raise UserError(
-                f"{folder}: has no results.json. Give folders of evaluations, such as "
-                "runs/captioning/latest/eval-test-image"
-            )
-        results = read_results(folder / "results.json", "evaluations")
-        if results.data != "picturebook" or get_task(results.task).reads != CAPTIONS:
-            raise UserError(f"{folder}: has no captions of Picturebook. Give evaluations of task=captioning on it")
-        data_settings = [config["data"] for config in results.config.values() if config and config.get("data")]
-        # The last settings are the test's, if it is on other data than the training.
-        data = PicturebookData.model_validate(data_settings[-1])
-        references = {e.id: e.references for e in load_examples(data, CAPTIONS, str(results.split)).examples}
-        predictions = [
-            json.loads(line) for line in (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-        ]
-        captions = [prediction["prediction"] for prediction in predictions]
-        cells = []
-        for kind in KINDS_OF_WORDS:
-            counts = np.array(
-                score_words(captions, [references[prediction["id"]] for prediction in predictions], kind), dtype=float
-            ).T
-            values, intervals = score_sums(counts, _compute_f1, num_bootstrap)
-            low, high = intervals["F1"]
-            cells.append(f"{values['F1']:.1f} ({low:.1f} to {high:.1f})")
-        rows.append([str(folder), *cells])
-    return format_table(["results", *KINDS_OF_WORDS], rows)
+        evaluated = read_evaluated_captions(folder, builtin_only=is_types)
+        measured.append(
+            measure_types(evaluated, config.num_bootstrap)
+            if is_types
+            else measure_properties(evaluated, config.num_words, config.num_bootstrap, wordnet)
+        )
+    tables = [build_types_table(measured)] if is_types else build_properties_tables(measured, config.num_words)
+    notes = [] if is_types else list(dict.fromkeys(facts["note"] for facts in measured))
+    if not is_types and wordnet is None:
+        notes.append(f"Nouns have no categories and similarities, because wordnet= is not given. {SOURCES}.")
+    return write_word_report(config, measured, tables, notes)
 
 
 def main(config: ScoreByWordTypeConfig) -> None:
-    """Print the table."""
-    show(
-        build_word_table(
-            [path.parent for path in find_results(config.evaluations, "evaluations")], config.num_bootstrap
-        )
-    )
+    """Run the analysis, and print its tables."""
+    show(score_by_word_type(config))

@@ -16,7 +16,8 @@ import close_transfer.pipelines as pipelines
 
 FOLDERS = {"tests/malformed/": "fuzz", "test_kills": "kill"}
 TRAINING = tuple(
-    f"{pipelines.__name__}.{name}" for name in ("train", "pretrain_lm", "train_captioner", "train_text_tower")
+    f"{pipelines.__name__}.{name}"
+    for name in ("train", "pretrain_lm", "train_captioner", "train_text_tower", "train_image_encoder")
 )
 TRAINING_SCRIPTS = (
     "train_text_only",
@@ -24,6 +25,7 @@ TRAINING_SCRIPTS = (
     "pretrain_lm",
     "train_captioner",
     "train_text_tower",
+    "train_image_encoder",
     "demo",
     "run_study",
     "sweep_noise",

@@ -25,6 +25,7 @@ NEEDED = {
     "lm=pretrained": ["lm.name=x"],
     "pretrain_lm": ["text=x.txt", "output=y"],
     "train_captioner": ["output=y"],
+    "train_image_encoder": ["output=y"],
     "train_text_tower": ["image_tower=trained", "output=y"],
     "clip=captioner": ["clip.model=runs/cappa"],
     "mapper=identity": ["noise=0"],

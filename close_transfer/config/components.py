@@ -78,6 +78,11 @@ class EncoderSettings(StrictModel):
         return True
 
     @property
+    def has_text_vectors(self) -> bool:
+        """Return True if there are vectors of texts, encoded or from a file."""
+        return self.encodes_text
+
+    @property
     def is_joint(self) -> bool:
         """Return True if it encodes texts and images, so that the two can be compared."""
         return self.encodes_text and self.encodes_images
@@ -160,7 +165,7 @@ class TimmConfig(_ImageEncoderSettings):
 
 
 class CaptionerEncoderConfig(_ImageEncoderSettings):
-    """Settings of the image encoder of a captioner, which `train_captioner.py` trained; `model` is its folder."""
+    """Settings of an image encoder that `train_captioner.py` or `train_image_encoder.py` trained; `model` is its folder."""
 
     kind: Literal["captioner"]
 
@@ -169,7 +174,8 @@ class CaptionerEncoderConfig(_ImageEncoderSettings):
     def _require_model(cls, values: Any) -> Any:
         if isinstance(values, dict) and values.get("model") in (None, "", "???"):
             raise ValueError(
-                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py wrote"
+                "no model is named. Give clip.model=FOLDER, a folder that scripts/train_captioner.py or "
+                "scripts/train_image_encoder.py wrote"
             )
         return values
 
@@ -186,6 +192,10 @@ class PrecomputedConfig(EncoderSettings):
     @property
     def encodes_text(self) -> bool:
         return False
+
+    @property
+    def has_text_vectors(self) -> bool:
+        return self.text_embeddings is not None
 
 
 _Encoders = OpenClipConfig | TimmConfig | CaptionerEncoderConfig | PrecomputedConfig

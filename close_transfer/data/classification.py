@@ -1,9 +1,10 @@
-"""Images with one class each, for probes: of Picturebook, of a folder with a subfolder per class, or of a table."""
+"""Images with one class each, of Picturebook, of a folder with a subfolder per class, or of a table."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
 from close_transfer.data.image_files import find_images
 from close_transfer.data.sources.images import make_file_ref
+
+# Activity that images other than those of training are for, in messages.
+_ACTIVITIES = {"test": "testing", "validation": "validation"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Classification:
         classes: names of all classes.
         training, testing: examples with an image and a class each.
         class_texts: sentences about each class, for zero-shot classification; empty to use templates.
+        purpose: purpose of `testing`, for messages.
     """
 
     name: str
@@ -30,25 +35,26 @@ class Classification:
     training: Sequence[Example]
     testing: Sequence[Example]
     class_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    purpose: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
         seen = {example.category for example in self.training}
         unseen = sorted({example.category for example in self.testing} - {*self.classes})
         if len(seen) < 2 or not self.testing:
             raise UserError(
-                f"{self.name}: there are {len(seen)} classes with training images and {len(self.testing):,} test images. "
-                "Give data with at least two classes and one test image"
+                f"{self.name}: there are {len(seen)} classes with training images and {len(self.testing):,} "
+                f"{self.purpose} images. Give data with at least two classes and one {self.purpose} image"
             )
         trained = {_get_key(example) for example in self.training}
         if shared := [example.id for example in self.testing if _get_key(example) in trained]:
             raise UserError(
-                f"{self.name}: {len(shared):,} test images are training images too; the first is {shared[0]}. Give other images "
-                "for testing, or another split"
+                f"{self.name}: {len(shared):,} {self.purpose} images are training images too; the first is {shared[0]}. Give "
+                f"other images for {_ACTIVITIES[self.purpose]}, or another split"
             )
         if unseen:
             raise UserError(
-                f"{self.name}: {len(unseen)} classes of the test images have no training image; the first is {unseen[0]}. "
-                "Use the same names of classes for training and for testing"
+                f"{self.name}: {len(unseen)} classes of the {self.purpose} images have no training image; the first is "
+                f"{unseen[0]}. Use the same names of classes for training and for {_ACTIVITIES[self.purpose]}"
             )
 
 
@@ -75,12 +81,7 @@ def read_class_folders(root: Path, setting: str) -> list[Example]:
     if not root.is_dir():
         raise UserError(f"{setting}={root}: there is no such folder. Give a folder with a subfolder per class")
     examples = []
-    found = find_images(root, setting)
-    for folder, reason in found.faults:
-        raise UserError(
-            f"{setting}={root}: the folder {folder} cannot be listed ({reason}). Give permission to read it"
-        )
-    for name, path in found.files:
+    for name, path in _list_images(root, setting):
         category, _, rest = name.partition("/")
         if not rest:
             raise UserError(
@@ -89,6 +90,41 @@ def read_class_folders(root: Path, setting: str) -> list[Example]:
             )
         examples.append(Example(name, (), make_file_ref(path, str(path)), category=category))
     return examples
+
+
+def read_unlabelled_folder(root: Path, setting: str) -> list[Example]:
+    """Return an example without a class per image in `root` and below.
+
+    Args:
+        root: folder of images.
+        setting: setting that names it, for messages.
+
+    Raises:
+        UserError: if there is no image, or a folder cannot be listed.
+    """
+    return [Example(name, (), make_file_ref(path, str(path))) for name, path in _list_images(root, setting)]
+
+
+def _list_images(root: Path, setting: str) -> list[tuple[str, Path]]:
+    """Return id and path of each image."""
+    found = find_images(root, setting)
+    for folder, reason in found.faults:
+        raise UserError(
+            f"{setting}={root}: the folder {folder} cannot be listed ({reason}). Give permission to read it"
+        )
+    return found.files
+
+
+def build_no_classes_error(name: str) -> UserError:
+    """Return the error about data that have captions and no classes.
+
+    Args:
+        name: name of the data.
+    """
+    return UserError(
+        f"data={name} has captions and no classes. Use data=picturebook, data=file or data=huggingface with the "
+        "class as text, or images=FOLDER with a subfolder per class"
+    )
 
 
 def take_texts_as_classes(examples: Sequence[Example]) -> list[Example]:

@@ -1,5 +1,6 @@
 """Frozen image encoder that was pretrained by captioning (Cap and CapPa, arXiv 2306.07915), without a text tower.
 
+The encoders that captioners are compared with, trained without language, are of the same form.
 The network is timm's vision transformer, shaped as in big_vision: learned positions, norms before the layers, no class
 token, a norm at the end. A folder holds it as encoder.json (its sizes) and model.safetensors.
 """
@@ -19,6 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 from typing_extensions import TypedDict  # pydantic takes typing's own from Python 3.12 on
 
+from close_transfer.config.captioned_images import CaptionerSizes
 from close_transfer.config.components import CaptionerEncoderConfig
 from close_transfer.config.encoder_folder import ENCODER_FOLDER, SIZES_FILE
 from close_transfer.core.atomic_files import (
@@ -52,6 +54,17 @@ class VisionSizes(TypedDict):
     width: Positive
     depth: Positive
     heads: Positive
+
+
+def select_vision_sizes(sizes: CaptionerSizes) -> VisionSizes:
+    """Return the sizes of the vision transformer among those of a captioner."""
+    return {
+        "image_size": sizes.image_size,
+        "patch_size": sizes.patch_size,
+        "width": sizes.width,
+        "depth": sizes.depth,
+        "heads": sizes.heads,
+    }
 
 
 def build_vision_transformer(sizes: VisionSizes) -> VisionTransformer:
@@ -131,7 +144,8 @@ def _find_folder(name: str) -> Path:
         return folder / ENCODER_FOLDER
     if not (folder / SIZES_FILE).is_file():
         raise UserError(
-            f"clip.model={name}: there is no captioner. Give the folder that scripts/train_captioner.py wrote"
+            f"clip.model={name}: there is no image encoder. Give the folder that scripts/train_captioner.py or "
+            "scripts/train_image_encoder.py wrote"
         )
     return folder
 

@@ -1,7 +1,7 @@
 """Images decoded and scaled once, as 8-bit pixels in one file that is read by memory map.
 
 The file's name is a fingerprint of the images' content and of the preprocessing, so a file that exists is current. It is
-written under a temporary name and renamed, then its checksum is written beside it. A file without its checksum, or with another
+written under a temporary name and renamed, then its checksum is written next to it. A file without its checksum, or with another
 one, is written again.
 """
 

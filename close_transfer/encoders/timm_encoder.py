@@ -25,7 +25,7 @@ def create_timm_model(config: TimmConfig, *, pretrained: bool) -> torch.nn.Modul
     """Build an architecture without its classifier, for the image size of the settings."""
     has_fixed_size = getattr(timm.get_pretrained_cfg(config.model), "fixed_input_size", False)
     # Models with positions are built for one size. The others take any size, and most of them know no such argument.
-    size = {"img_size": config.image_size} if has_fixed_size and config.image_size else {}
+    size: dict[str, Any] = {"img_size": config.image_size} if has_fixed_size and config.image_size else {}
     return timm.create_model(config.model, pretrained=pretrained, num_classes=0, **size)
 
 

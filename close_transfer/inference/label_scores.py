@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ from close_transfer.training.ragged import Ragged
 
 # Ids of each label, end token included.
 LabelIds = tuple[tuple[int, ...], ...]
-_MOST_LOGITS = 2**26  # 256 MiB of 32-bit numbers, of which two or three copies exist at once
+_MOST_LOGITS = (
+    2**24
+)  # at once, 64 MiB of 32-bit numbers; larger parts are slower, because tokens are masked from each other
+_FEWEST_TOKENS = 32  # at once for each scene, for a vocabulary of any size; fewer share too little
 
 
 def score_labels(
@@ -49,7 +53,8 @@ def score_many_labels(
     lm: PreTrainedModel, conditioning: Conditioning, context: Context, labels: Sequence[LabelIds]
 ) -> Float[Tensor, "b n"]:
     """Return what `score_labels` returns, computed for as many labels at once as memory allows."""
-    num_tokens = _MOST_LOGITS // (len(labels) * lm.get_input_embeddings().weight.shape[0])
+    embeddings: Any = lm.get_input_embeddings()
+    num_tokens = max(_FEWEST_TOKENS, _MOST_LOGITS // (len(labels) * len(embeddings.weight)))
     scores = torch.empty(len(labels), len(labels[0]), device=context.states.device)
     for part in _split_labels(labels[0], num_tokens):
         ids = [tuple(scene[number] for number in part) for scene in labels]

@@ -31,6 +31,30 @@ def _compute_cosine_between_scenes(sums: Float64Array, counts: Float64Array, wei
         return cosine_sums / pair_counts
 
 
+def compute_image_metrics(images: Float64Array) -> Callable[[Float64Array], dict[str, Float64Array]]:
+    """Return a function from weights, shape (r, s), to the metrics of images alone, shape (r,) each.
+
+    - `unrelated_image_cosine`: cosine of two images.
+    - `image_mean_length`: length of the mean image vector; 1 if all point the same way.
+
+    Args:
+        images: unit vectors, shape (s, d).
+    """
+    ones = np.ones(len(images))
+
+    def compute_metrics(weights: Float64Array) -> dict[str, Float64Array]:
+        return {
+            "unrelated_image_cosine": _compute_cosine_between_scenes(images, ones, weights),
+            "image_mean_length": np.linalg.norm(_average(images, weights), axis=1),
+        }
+
+    return compute_metrics
+
+
+def _average(images: Float64Array, weights: Float64Array) -> Float64Array:
+    return weights @ images / weights.sum(axis=1, keepdims=True)
+
+
 def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], dict[str, Float64Array]]:
     """Return a function from weights, shape (r, s), to metrics, shape (r,) each.
 
@@ -61,7 +85,7 @@ def compute_cosine_metrics(vectors: GroupedVectors) -> Callable[[Float64Array], 
         if images is None:
             return text_metrics
         ones = np.ones(len(images))
-        image_means = weights @ images / weights.sum(axis=1, keepdims=True)
+        image_means = _average(images, weights)
         paired = (sums * images).sum(axis=1)
         cross_sums = ((weights @ sums) * (weights @ images)).sum(axis=1)
         cross_pairs = (weights @ counts) * weights.sum(axis=1) - np.square(weights) @ counts

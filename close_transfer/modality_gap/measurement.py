@@ -3,15 +3,25 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from close_transfer.core.arrays import Float64Array
 from close_transfer.core.errors import UserError
-from close_transfer.modality_gap.cosines import LENGTHS, compute_cosine_metrics
+from close_transfer.modality_gap.cosines import compute_cosine_metrics
 from close_transfer.modality_gap.neighbours import Neighbourhood, find_recall_hits, measure_neighbourhoods
 from close_transfer.modality_gap.noise_selection import TEXT_RULES, NoiseChoice, choose_paired
+from close_transfer.modality_gap.resampling import (
+    SPECTRAL_RESAMPLES,
+    Intervals,
+    Metrics,
+    compute_normal_interval,
+    draw_scene_weights,
+    resample_metrics,
+    resample_spectral_metrics,
+)
 from close_transfer.modality_gap.spectra import (
     Moments,
     compute_spectral_metrics,
@@ -20,12 +30,6 @@ from close_transfer.modality_gap.spectra import (
 )
 from close_transfer.modality_gap.vectors import GroupedVectors
 
-Metrics = dict[str, float]
-Intervals = dict[str, tuple[float, float]]
-
-_RESAMPLES_AT_ONCE = 200  # bounds the matrix of counts, resamples x scenes
-_SPECTRAL_RESAMPLES = 100  # for metrics that need eigenvalues, which are slow
-_HALF_WIDTH = 1.96  # standard deviations of a normal distribution that enclose 95%
 _SPLITS = 10  # splits of the scenes into halves; more change the mean little
 _CENTRED_SCENES = 4  # with fewer scenes a half has no spread
 
@@ -70,65 +74,15 @@ class Gap:
         }
 
 
-def _check_finite(value: float) -> float:
-    if not np.isfinite(value):
-        raise UserError("the gap needs two scenes or more, because it compares unrelated vectors. Give more data")
-    return float(value)
-
-
-def _draw_scene_weights(num_scenes: int, num_resamples: int, rng: np.random.Generator) -> Float64Array:
-    probabilities = np.full(num_scenes, 1 / num_scenes)
-    return rng.multinomial(num_scenes, probabilities, size=num_resamples).astype(np.float64)
-
-
-def _compute_normal_interval(value: float, drawn: Sequence[float] | Float64Array) -> tuple[float, float]:
-    """Return the normal interval: the value and 1.96 standard deviations of its resamples.
-
-    Resamples repeat scenes, so they look flatter and farther apart than the data. Their spread is right and
-    their centre is biased (Efron and Tibshirani 1993, section 12.4).
-    """
-    half_width = _HALF_WIDTH * float(np.std(drawn, ddof=1))
-    return value - half_width, value + half_width
-
-
-def _resample_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Return intervals of cosines and recalls (percentile) and of `LENGTHS` (normal); scenes are drawn with replacement."""
+def _resample_cosines_and_recalls(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
+    """Return cosines, lengths and recalls with their intervals."""
     compute_cosines, hits = compute_cosine_metrics(vectors), find_recall_hits(vectors)
     num_scenes = vectors.num_scenes
 
     def compute_metrics(weights: Float64Array) -> dict[str, Float64Array]:
         return compute_cosines(weights) | {name: weights @ scene_hits / num_scenes for name, scene_hits in hits.items()}
 
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[Float64Array]] = {}
-    for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
-        size = min(_RESAMPLES_AT_ONCE, num_resamples - start)
-        for name, values in compute_metrics(_draw_scene_weights(num_scenes, size, rng)).items():
-            drawn.setdefault(name, []).append(values)
-    metrics = {name: _check_finite(values[0]) for name, values in compute_metrics(np.ones((1, num_scenes))).items()}
-    intervals = {}
-    for name, value in metrics.items():
-        values = np.concatenate(drawn[name])
-        if name in LENGTHS:
-            intervals[name] = _compute_normal_interval(value, values)
-        else:
-            # A resample of a single scene has no unrelated pairs, so it divides rounding errors by zero.
-            low, high = np.nanpercentile(np.where(np.isfinite(values), values, np.nan), [2.5, 97.5])
-            intervals[name] = (float(low), float(high))
-    return metrics, intervals
-
-
-def _resample_spectral_metrics(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
-    """Return metrics of eigenvalues, with normal intervals around them."""
-    metrics = compute_spectral_metrics(vectors, np.ones(vectors.num_scenes))
-    rng = np.random.default_rng(seed)
-    drawn = [
-        compute_spectral_metrics(vectors, weights)
-        for weights in _draw_scene_weights(vectors.num_scenes, num_resamples, rng)
-    ]
-    return metrics, {
-        name: _compute_normal_interval(value, [resample[name] for resample in drawn]) for name, value in metrics.items()
-    }
+    return resample_metrics(compute_metrics, num_scenes, num_resamples, seed)
 
 
 def _measure_centred_distance(vectors: GroupedVectors, num_resamples: int, seed: int) -> tuple[Metrics, Intervals]:
@@ -142,8 +96,8 @@ def _measure_centred_distance(vectors: GroupedVectors, num_resamples: int, seed:
         return {}, {}
     rng = np.random.default_rng(seed)
     squared = measure_centred_squared(vectors, np.ones(num_scenes), _SPLITS, rng)
-    resamples = _draw_scene_weights(num_scenes, num_resamples, rng)
-    low, high = _compute_normal_interval(
+    resamples = draw_scene_weights(num_scenes, min(num_resamples, SPECTRAL_RESAMPLES), rng)
+    low, high = compute_normal_interval(
         squared, [measure_centred_squared(vectors, weights, 1, rng) for weights in resamples]
     )
     return {"centred_distance": take_signed_root(squared)}, {
@@ -172,10 +126,11 @@ def measure(vectors: GroupedVectors, noises: Sequence[float], num_resamples: int
     Raises:
         UserError: if there are fewer than two scenes.
     """
-    metrics, intervals = _resample_metrics(vectors, num_resamples, seed)
-    num_spectral_resamples = min(num_resamples, _SPECTRAL_RESAMPLES)
-    spectral_metrics, spectral_intervals = _resample_spectral_metrics(vectors, num_spectral_resamples, seed)
-    centred_metrics, centred_intervals = _measure_centred_distance(vectors, num_spectral_resamples, seed)
+    metrics, intervals = _resample_cosines_and_recalls(vectors, num_resamples, seed)
+    spectral_metrics, spectral_intervals = resample_spectral_metrics(
+        partial(compute_spectral_metrics, vectors), vectors.num_scenes, num_resamples, seed
+    )
+    centred_metrics, centred_intervals = _measure_centred_distance(vectors, num_resamples, seed)
     ones = np.ones(len(vectors.texts))
     spectra = {"texts": Moments.from_rows(vectors.texts, ones).spectrum().tolist()}
     coordinates: dict[str, list[float]] = {}

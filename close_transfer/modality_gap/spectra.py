@@ -115,6 +115,17 @@ def take_signed_root(squared: float) -> float:
     return float(np.copysign(np.sqrt(abs(squared)), squared))
 
 
+def compute_image_spectral_metrics(images: Float64Array, scene_weights: Float64Array) -> dict[str, float]:
+    """Return `image_effective_dimension` and `image_std` for one resample of the scenes.
+
+    Args:
+        images: unit vectors, shape (s, d).
+        scene_weights: count of each scene, shape (s,).
+    """
+    moments = Moments.from_rows(images, scene_weights)
+    return {"image_effective_dimension": moments.effective_dimension, "image_std": moments.std}
+
+
 def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Array) -> dict[str, float]:
     """Return metrics of the clouds' shape for one resample of the scenes.
 
@@ -132,16 +143,17 @@ def compute_spectral_metrics(vectors: GroupedVectors, scene_weights: Float64Arra
     text_metrics = {"text_effective_dimension": texts.effective_dimension, "text_std": texts.std}
     if vectors.images is None:
         return text_metrics
-    images = Moments.from_rows(vectors.images, scene_weights)
     difference = Moments.from_rows(vectors.images[vectors.scene_of_text] - vectors.texts, weights)
     constant_part = float(np.square(difference.mean).sum())
     squared_length = constant_part + float(np.trace(difference.covariance))
-    return text_metrics | {
-        "image_effective_dimension": images.effective_dimension,
-        "image_std": images.std,
-        "difference_length": float(np.sqrt(squared_length)),
-        "difference_mean_share": constant_part / squared_length if squared_length else 0.0,
-        "difference_std": difference.std,
-        "difference_effective_directions": difference.effective_dimension,
-        "difference_directions_90": float(find_directions(difference.spectrum(), 0.9)),
-    }
+    return (
+        text_metrics
+        | compute_image_spectral_metrics(vectors.images, scene_weights)
+        | {
+            "difference_length": float(np.sqrt(squared_length)),
+            "difference_mean_share": constant_part / squared_length if squared_length else 0.0,
+            "difference_std": difference.std,
+            "difference_effective_directions": difference.effective_dimension,
+            "difference_directions_90": float(find_directions(difference.spectrum(), 0.9)),
+        }
+    )

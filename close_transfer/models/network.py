@@ -7,7 +7,7 @@ Shapes: b scenes, *k patches of a scene (absent where a scene has one vector), d
 s = mapper's tokens + p, t targets (a scene may have several), l target tokens, v vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -152,8 +152,9 @@ class TransferNetwork(PreTrainedModel):
         prefix = self.mapper(adapted if self.text_memory is None else self.text_memory(adapted)).to(
             embeddings.weight.dtype
         )
-        before = self.config.text_format["before"]
-        return self.conditioning.read(self.lm, before, prefix, embeddings(prompt_ids), prompt_mask)
+        # The gradient of an empty look-up would be a whole table of zeros, which is added to that of the other tokens.
+        prompt = embeddings(prompt_ids) if prompt_ids.shape[1] else prefix[:, :0]
+        return self.conditioning.read(self.lm, self.config.text_format["before"], prefix, prompt, prompt_mask)
 
     def forward(
         self,
@@ -164,7 +165,8 @@ class TransferNetwork(PreTrainedModel):
         scene_of_target: Int[Tensor, " t"],
         input_modality: InputModality,
         noise: NoiseSource | None = None,
-    ) -> Float[Tensor, "t l v"]:
+        blocks: Sequence[tuple[int, int, int]] = (),
+    ) -> Float[Tensor, "t l v"] | list[Float[Tensor, "n m v"]]:
         """Return logits of every target token. A scene is encoded once for all of its targets.
 
         Args:
@@ -173,9 +175,18 @@ class TransferNetwork(PreTrainedModel):
             labels: target token ids; `IGNORED` for padding.
             scene_of_target: row of the scene that each target belongs to.
             input_modality, noise: see `AdapterChain`.
+            blocks: first target, the target after the last one, and the length of blocks of targets that are computed
+                one by one; the logits of each are returned. Empty: all targets at once.
         """
         context = self.read(vectors, prompt_ids, prompt_mask, input_modality, noise)
-        return self.conditioning.compute_logits(self.lm, context.select(scene_of_target), labels)
+        if not blocks:
+            return self.conditioning.compute_logits(self.lm, context.select(scene_of_target), labels)
+        return [
+            self.conditioning.compute_logits(
+                self.lm, context.select(scene_of_target[start:end]), labels[start:end, :length]
+            )
+            for start, end, length in blocks
+        ]
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Save like transformers, but without the weights of a base that was not tuned in full."""

@@ -10,6 +10,7 @@ import open_clip
 import torch
 from jaxtyping import Float, Int
 from open_clip.transformer import QuickGELU, TextTransformer
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
@@ -91,7 +92,7 @@ class TwoTowers(PreTrainedModel):
     def __init__(self, config: TwoTowersConfig) -> None:
         """Build the towers with weights from PyTorch's global generator, the image tower first, as a captioner does."""
         super().__init__(config)
-        self.vision: nn.Module | None = None
+        self.vision: VisionTransformer | None = None
         if config.vision is not None:
             self.vision = build_vision_transformer(config.vision)
             self.image_projection = nn.Linear(config.vision["width"], config.embed_dim, bias=False)

@@ -1,4 +1,4 @@
-"""Steps that the trainings on images with captions share: of a captioner, and of a text tower."""
+"""Steps that the trainings on images with captions share: of a captioner, a text tower, and an encoder without language."""
 
 import json
 import shutil
@@ -18,6 +18,7 @@ from close_transfer.data.examples import fingerprint_examples
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import END_TOKEN
 from close_transfer.models.pretrained import load_saved_tokenizer
+from close_transfer.training.captioned_images import CaptionedImages, load_captioned_images
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.train_step import NonFiniteError
 from close_transfer.training.trainer import Outcome
@@ -52,6 +53,28 @@ def train_or_load_tokenizer(
     if last is not None:
         return load_saved_tokenizer(last)
     return train_bpe(data.tokenizer_texts, config.captioner.vocab_size, END_TOKEN)
+
+
+def load_training_images(
+    config: CaptionedImagesConfig,
+    data: TrainingData,
+    tokenizer: PreTrainedTokenizerBase | None,
+    accelerator: Accelerator,
+) -> tuple[CaptionedImages, CaptionedImages]:
+    """Return texts and images for training and for validation.
+
+    Raises:
+        UserError: if an image cannot be read.
+        WriteError: if the cache of pixels cannot be written.
+    """
+    with accelerator.main_process_first():  # the others read the main process's pixels from the cache
+        training, validation = (
+            load_captioned_images(
+                part.examples, tokenizer, config.task, config.captioner.image_size, config.pixel_cache
+            )
+            for part in (data.training, data.validation)
+        )
+    return training, validation
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""measure_gap.py: measure the gap between texts and images of some scenes."""
+"""measure_gap.py: measure the gap between texts and images of some scenes, or images alone."""
 
 from pathlib import Path
 
@@ -9,20 +9,28 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import fingerprint_examples, group_by_scene, sample
 from close_transfer.encoders.build import build_encoder
 from close_transfer.evaluation.provenance import get_git_commit, get_package_versions
+from close_transfer.modality_gap.image_measurement import ImageMeasurement, encode_images, measure_images
 from close_transfer.modality_gap.measurement import Gap, measure
 from close_transfer.modality_gap.vectors import encode_groups
 from close_transfer.models.device import pick_device
 from close_transfer.reports.gap_report import describe, write_page
+from close_transfer.reports.image_vectors_report import describe_images, write_image_page
 from close_transfer.tasks.loading import load_task_examples
 
 
-def measure_gap(config: MeasureGapConfig) -> Gap:
-    """Load and encode scenes, measure the gap, and write gap.json.
+def measure_gap(config: MeasureGapConfig) -> Gap | ImageMeasurement:
+    """Load and encode scenes, measure the gap, or images alone if the encoder has no text tower, and write gap.json.
 
     Raises:
         UserError: if the user can correct the cause.
     """
-    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=True)
+    has_texts = config.clip.has_text_vectors
+    if not has_texts and not config.images:
+        raise UserError(
+            f"images=false measures texts only, and clip={config.clip.kind} gives no vectors of texts. Leave images out, or "
+            "give another encoder"
+        )
+    encoder = build_encoder(config.clip, config.data, pick_device(config.device), texts_needed=has_texts)
     loaded = load_task_examples(config.task, config.data, config.split)
     scenes = group_by_scene([example for example in loaded.examples if example.texts])
     examples = sample(scenes, config.max_scenes, config.seed)
@@ -35,13 +43,14 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
         raise UserError(
             f"{missing:,} of {len(examples):,} scenes have no image. Choose data with images, or give images=false"
         )
-    gap = measure(
-        encode_groups(encoder, examples, config.embedding_cache, config.images),
-        config.noises,
-        config.num_bootstrap,
-        config.seed,
-    )
-    gap.provenance.update(
+    measured: Gap | ImageMeasurement
+    if has_texts:
+        vectors = encode_groups(encoder, examples, config.embedding_cache, config.images)
+        measured = measure(vectors, config.noises, config.num_bootstrap, config.seed)
+    else:
+        images = encode_images(encoder, examples, config.embedding_cache)
+        measured = measure_images(images, config.num_bootstrap, config.seed, encoder.name)
+    measured.provenance.update(
         {
             "data": config.data.name,
             "split": config.split,
@@ -54,13 +63,16 @@ def measure_gap(config: MeasureGapConfig) -> Gap:
             "git_commit": get_git_commit(),
         }
     )
-    write_json(Path(config.output) / "gap.json", gap.as_dict())
-    return gap
+    write_json(Path(config.output) / "gap.json", measured.as_dict())
+    return measured
 
 
 def main(config: MeasureGapConfig) -> None:
     """Measure the gap, write the page, and print the measures."""
-    gap = measure_gap(config)
-    page = write_page(gap, config)
-    show(describe(gap))
+    measured = measure_gap(config)
+    if isinstance(measured, Gap):
+        page, summary = write_page(measured, config), describe(measured)
+    else:
+        page, summary = write_image_page(measured, config), describe_images(measured)
+    show(summary)
     show(f"page: {page}")

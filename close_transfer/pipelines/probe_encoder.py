@@ -15,6 +15,7 @@ from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.classification import (
     Classification,
+    build_no_classes_error,
     hold_out,
     number_classes,
     read_class_folders,
@@ -104,10 +105,7 @@ def load_classifications(config: ProbeEncoderConfig) -> list[Classification]:
     if data.is_generated:
         return load_scene_classes(data, config.targets, split)  # type: ignore[arg-type]  # Picturebook's settings
     if not data.is_table:
-        raise UserError(
-            f"data={data.name} has captions and no classes. Use data=picturebook, data=file or data=huggingface with the "
-            "class as text, or images=FOLDER with a subfolder per class"
-        )
+        raise build_no_classes_error(data.name)
     images_needed = config.run is not None or config.clip.encodes_images
     training, testing = (_load_table(data, name, images_needed) for name in ("train", split))
     return [_collect_classes("classes", training, testing)]

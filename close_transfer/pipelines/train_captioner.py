@@ -36,6 +36,7 @@ from close_transfer.pipelines.captioned_training import (
     compute_identity,
     describe_stop,
     load_captioned_data,
+    load_training_images,
     train_in_folder,
     train_or_load_tokenizer,
     write_summary,
@@ -43,7 +44,6 @@ from close_transfer.pipelines.captioned_training import (
 from close_transfer.pipelines.console import describe_next_command
 from close_transfer.training.accelerator import build_accelerator
 from close_transfer.training.build_network import assemble_network
-from close_transfer.training.captioned_images import load_captioned_images
 from close_transfer.training.captioner_objective import CaptionerObjective
 from close_transfer.training.pretraining_folder import (
     PretrainingState,
@@ -102,13 +102,7 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     model = _build_captioner(config, tokenizer)
     if last is not None:
         load_weights(model, last)
-    with accelerator.main_process_first():  # the others read the main process's pixels from the cache
-        training, validation = (
-            load_captioned_images(
-                part.examples, tokenizer, config.task, config.captioner.image_size, config.pixel_cache
-            )
-            for part in (data.training, data.validation)
-        )
+    training, validation = load_training_images(config, data, tokenizer, accelerator)
     objective = CaptionerObjective(
         training, validation, config.parallel_share, config.captioner.num_positions, config.train, config.seed
     )

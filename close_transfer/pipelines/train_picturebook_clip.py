@@ -30,9 +30,9 @@ from close_transfer.data.picturebook import world
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import Scene, scenes
-from close_transfer.encoders.open_clip_saving import save_open_clip
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
 from close_transfer.models.bpe_tokenizer import train_bpe
+from close_transfer.models.open_clip_saving import save_open_clip
 from close_transfer.models.two_towers import encode_short_texts
 
 _START, _END = "<start_of_text>", "<end_of_text>"

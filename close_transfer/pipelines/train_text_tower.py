@@ -19,18 +19,19 @@ import torch
 from accelerate import Accelerator
 from transformers import PreTrainedTokenizerBase
 
+from close_transfer.config.components import PrecomputedConfig
 from close_transfer.config.encoder_folder import ENCODER_FOLDER
 from close_transfer.config.train_text_tower import TrainTextTowerConfig
 from close_transfer.core.console import show
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
-from close_transfer.encoders.captioner_encoder import VisionSizes, save_encoder
+from close_transfer.encoders.captioner_encoder import VisionSizes, save_encoder, select_vision_sizes
 from close_transfer.encoders.captioner_tower import PREPROCESSING, describe_tower
 from close_transfer.encoders.embeddings import SceneVectors, encode_image_refs
 from close_transfer.encoders.locked_tower import LockedTower, LockedTowerEncoder, load_locked_tower
-from close_transfer.encoders.open_clip_saving import save_open_clip
 from close_transfer.encoders.weights_fingerprint import fingerprint_weights
 from close_transfer.models.device import pick_device
+from close_transfer.models.open_clip_saving import save_open_clip
 from close_transfer.models.saving import load_weights
 from close_transfer.models.two_towers import TwoTowers, TwoTowersConfig, describe_text_tower
 from close_transfer.pipelines.captioned_training import (
@@ -72,16 +73,7 @@ class _Plan:
     @property
     def vision(self) -> VisionSizes | None:
         """Return the sizes of the image tower that is trained; None if it is frozen."""
-        if self.tower is not None:
-            return None
-        sizes = self.config.captioner
-        return {
-            "image_size": sizes.image_size,
-            "patch_size": sizes.patch_size,
-            "width": sizes.width,
-            "depth": sizes.depth,
-            "heads": sizes.heads,
-        }
+        return select_vision_sizes(self.config.captioner) if self.tower is None else None
 
     @property
     def embed_dim(self) -> int:
@@ -165,6 +157,7 @@ def _load_pairs(
             examples, tokenizer, config.task, config.captioner.image_size, config.pixel_cache
         )
         return TextImagePairs(loaded.ids, loaded.texts, loaded.image_rows, loaded.gather_pixels)
+    assert not isinstance(config.clip, PrecomputedConfig), "the schema refuses it"
     texts = tokenize_texts_of_images(examples, tokenizer, config.task)
     encoder = LockedTowerEncoder(plan.tower, config.clip, str(device))
     matrix, row_of = encode_image_refs(encoder, texts.images, config.embedding_cache)

@@ -1,5 +1,7 @@
 """Figures of gap.html as SVG: cosines, text and image vectors in two dimensions, spectra, and effects of noise."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,6 +50,17 @@ def plot_cosine_histograms(vectors: GroupedVectors, seed: int = 0) -> bytes:
         images = vectors.images
         kinds["two images"] = ((images[first] * images[second]).sum(axis=1), QUIET)
         kinds["an image and its text"] = ((images[scenes] * vectors.texts).sum(axis=1), IMAGES)
+    return _plot_histograms(kinds)
+
+
+def plot_image_cosines(images: Float64Array, seed: int = 0) -> bytes:
+    """Plot a histogram of cosines between unrelated images, unit vectors of shape (scenes, d)."""
+    first, second = _draw_scene_pairs(len(images), seed)
+    return _plot_histograms({"two images": ((images[first] * images[second]).sum(axis=1), IMAGES)})
+
+
+def _plot_histograms(kinds: Mapping[str, tuple[Float64Array, str]]) -> bytes:
+    """Plot histograms of cosines by name, each with its colour."""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     low = min(values.min() for values, _ in kinds.values())
@@ -91,16 +104,21 @@ def plot_clouds(vectors: GroupedVectors, noise: float, num_drawn: int, seed: int
     return render_svg(figure)
 
 
-def plot_spectra(gap: Gap) -> bytes:
-    """Plot the share of the variance along each principal direction, of texts, images and their difference."""
+def plot_spectra(spectra: Mapping[str, Sequence[float]], dim: int) -> bytes:
+    """Plot the share of the variance along each principal direction, of texts, images and their difference.
+
+    Args:
+        spectra: shares by cloud, as `Gap.spectra`.
+        dim: width of the vectors.
+    """
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     axes = figure.subplots()
     styles = {"texts": ("texts", TEXTS), "images": ("images", IMAGES), "difference": ("image minus text", "#222")}
-    for name, values in gap.spectra.items():
+    for name, values in spectra.items():
         label, colour = styles[name]
         shares = np.array(values)
         axes.plot(np.arange(1, len(shares) + 1), np.where(shares > 1e-9, shares, np.nan), color=colour, label=label)
-    axes.axhline(1 / gap.vectors.dim, color=QUIET, lw=0.8, ls=":", label="isotropic noise")
+    axes.axhline(1 / dim, color=QUIET, lw=0.8, ls=":", label="isotropic noise")
     axes.set(xlabel="principal direction", ylabel="share of the variance", yscale="log", xscale="log")
     axes.legend(frameon=False)
     _hide_spines(axes)

@@ -35,7 +35,8 @@ _METRIC_MEANINGS = {
 _DRAWN_NOISE = 0.1  # the figure shows the measured scale nearest to it
 
 
-def _format_number(value: float) -> str:
+def format_number(value: float) -> str:
+    """Return a metric's value with three decimals, or one if it is 10 or more."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
 
 
@@ -60,16 +61,15 @@ def describe(gap: Gap) -> str:
         if name in gap.metrics:
             low, high = gap.intervals[name]
             value = gap.metrics[name]
-            lines.append(
-                f"  {meaning:<70} {_format_number(value):>7}   [{_format_number(low)}, {_format_number(high)}]"
-            )
+            lines.append(f"  {meaning:<70} {format_number(value):>7}   [{format_number(low)}, {format_number(high)}]")
     lines += [
         f"  {f'noise chosen by {choice.rule} ({choice.data_regime})':<70} {choice.std:>7.3f}" for choice in gap.choices
     ]
     return "\n".join([*lines, format_verdict(gap)]).rstrip()
 
 
-def _build_data_uri(svg: bytes) -> str:
+def build_data_uri(svg: bytes) -> str:
+    """Return a figure as the address of an image in a page."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
 
 
@@ -92,15 +92,15 @@ def write_page(gap: Gap, config: MeasureGapConfig) -> Path:
         facts=gap.provenance,
         verdict=format_verdict(gap),
         rows=[
-            (name, meaning, _format_number(gap.metrics[name]), *map(_format_number, gap.intervals[name]))
+            (name, meaning, format_number(gap.metrics[name]), *map(format_number, gap.intervals[name]))
             for name, meaning in _METRIC_MEANINGS.items()
             if name in gap.metrics
         ],
         noise_rows=_build_noise_rows(gap),
-        cosines=_build_data_uri(gap_figures.plot_cosine_histograms(gap.vectors, config.seed)),
-        clouds=_build_data_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
-        spectra=_build_data_uri(gap_figures.plot_spectra(gap)),
-        noise_curves=_build_data_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
+        cosines=build_data_uri(gap_figures.plot_cosine_histograms(gap.vectors, config.seed)),
+        clouds=build_data_uri(gap_figures.plot_clouds(gap.vectors, noise, config.num_drawn, config.seed)),
+        spectra=build_data_uri(gap_figures.plot_spectra(gap.spectra, gap.vectors.dim)),
+        noise_curves=build_data_uri(gap_figures.plot_noise_curves(gap)) if config.noises else None,
         is_builtin=gap.provenance.get("data") == "picturebook",
     )
     return path

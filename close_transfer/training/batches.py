@@ -18,6 +18,7 @@ from close_transfer.models.adapters import NoiseSource
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.batch_order import split_batch
+from close_transfer.training.length_blocks import Block, split_by_length
 from close_transfer.training.ragged import RaggedBuilder, round_up
 from close_transfer.training.scene_tensors import HostScenes, SceneTensors, place_scenes
 
@@ -34,6 +35,8 @@ class Batch:
         num_examples: number of examples in the global batch.
         num_target_tokens: number of target tokens in the global batch, over which its loss is averaged; shape (), float32.
         weight: factor of the part's loss, 0 for a part that `split_batch` filled; shape (), float32.
+        blocks: blocks of targets that are computed one by one, each without the padding of longer ones; empty if all are
+            computed together.
     """
 
     vectors: Tensor
@@ -45,6 +48,7 @@ class Batch:
     weight: Tensor
     start: int
     num_examples: int
+    blocks: tuple[Block, ...] = ()
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -65,6 +69,7 @@ class Batch:
             "scene_of_target": self.scene_of_target,
             "input_modality": input_modality,
             "noise": noise,
+            "blocks": self.blocks,
         }
 
 
@@ -155,8 +160,17 @@ class TokenizedExamples:
     ) -> Batch:
         counts = self._first_target[examples + 1] - self._first_target[examples]
         prompt_ids, prompt_mask = self._prompts.pad_with_mask(examples, self._padding, multiple)
-        labels = self._targets.pad(self._list_targets(examples), IGNORED, multiple)
-        scene_of_target = torch.from_numpy(np.repeat(np.arange(len(examples)), counts))
+        targets, scenes = self._list_targets(examples), np.repeat(np.arange(len(examples)), counts)
+        blocks: tuple[Block, ...] = ()
+        # Single targets are sorted already. A recording of a CUDA graph holds few shapes, so it has no blocks.
+        if multiple == 1 and len(targets) > len(examples):
+            lengths = self._target_lengths(targets)
+            order = np.argsort(lengths, kind="stable")
+            blocks = split_by_length(lengths[order])
+            if blocks:
+                targets, scenes = targets[order], scenes[order]
+        labels = self._targets.pad(targets, IGNORED, multiple)
+        scene_of_target = torch.from_numpy(scenes)
         # Targets that fill the batch up belong to the first scene. No token of them counts.
         missing = round_up(len(labels), multiple) - len(labels)
         return Batch(
@@ -169,6 +183,7 @@ class TokenizedExamples:
             weight=torch.tensor(weight),
             start=start,
             num_examples=num_examples,
+            blocks=blocks,
         )
 
 

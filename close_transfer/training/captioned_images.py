@@ -24,7 +24,7 @@ class CaptionedImages:
 
     Attributes:
         ids: identifiers of the texts.
-        texts: token ids of each text, with the end token last.
+        texts: token ids of each text, with the end token last; empty if there is no tokenizer.
         image_rows: row of each text's image in `pixels`, shape (texts,).
         pixels: images, shape (images, size, size, 3).
     """
@@ -57,32 +57,36 @@ class TextsOfImages:
 
 
 def tokenize_texts_of_images(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, task: TaskConfig
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase | None, task: TaskConfig
 ) -> TextsOfImages:
     """Return texts as token ids, one per example and target, with their images.
 
     Args:
         examples: examples with images, as the task prepares them.
-        tokenizer: tokenizer of the texts.
+        tokenizer: tokenizer of the texts; None for a training that needs neither the texts nor their lengths.
         task: maximum length and letter case of the texts.
     """
     pairs = [(example, target) for example in examples for target in example.targets]
     images = {example.image.key: example.image for example, _ in pairs if example.image is not None}
     row_of = {key: row for row, key in enumerate(images)}
-    targets = [target.lower() if task.lowercase_targets else target for _, target in pairs]
-    text_format = TextFormat(tokenizer, "encoder-decoder")
-    encoded = text_format.encode_targets(targets, task.max_target_tokens, [""] * len(targets))
+    targets = [target for _, target in pairs]
     return TextsOfImages(
         [example.id for example, _ in pairs],
-        Ragged.from_rows([ids for ids, _ in encoded]),
+        Ragged.from_rows([[]] * len(targets) if tokenizer is None else _encode(targets, tokenizer, task)),
         np.array([row_of[example.image.key] for example, _ in pairs if example.image is not None]),
         list(images.values()),
     )
 
 
+def _encode(targets: Sequence[str], tokenizer: PreTrainedTokenizerBase, task: TaskConfig) -> list[Sequence[int]]:
+    cased = [target.lower() if task.lowercase_targets else target for target in targets]
+    encoded = TextFormat(tokenizer, "encoder-decoder").encode_targets(cased, task.max_target_tokens, [""] * len(cased))
+    return [ids for ids, _ in encoded]
+
+
 def load_captioned_images(
     examples: Sequence[Example],
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | None,
     task: TaskConfig,
     image_size: int,
     pixel_cache: str,
@@ -91,7 +95,7 @@ def load_captioned_images(
 
     Args:
         examples: examples with images, as the task prepares them.
-        tokenizer: tokenizer of the texts.
+        tokenizer: tokenizer of the texts; None for a training that needs neither the texts nor their lengths.
         task: maximum length and letter case of the texts.
         image_size: pixels per side of a scaled image.
         pixel_cache: folder of the cache of pixels.

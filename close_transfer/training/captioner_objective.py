@@ -1,7 +1,6 @@
 """Captioning objective: writing the text of an image, token after token or all at once (Cap, CapPa, arXiv 2306.07915)."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,10 +13,9 @@ from close_transfer.models.captioner import Captioner
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.training.batch_order import split_batch
 from close_transfer.training.captioned_images import CaptionedImages
+from close_transfer.training.image_objective import ImageObjective
 from close_transfer.training.parts import move_part
-from close_transfer.training.run_folder import TrainingState
-from close_transfer.training.train_step import compute_seed, sum_loss, sum_losses
-from close_transfer.training.transfer_objective import is_evenly_spread, list_first_ids, sample_validation_rows
+from close_transfer.training.train_step import sum_loss, sum_losses
 
 _PARALLEL = 1  # random stream of the masks, separate from that of the order
 
@@ -44,7 +42,7 @@ class CaptionPart:
 
 
 @dataclass
-class CaptionerObjective:
+class CaptionerObjective(ImageObjective):
     """Cross-entropy of texts, given their images: in training a mean of the texts' means, in validation over tokens.
 
     Attributes:
@@ -55,9 +53,6 @@ class CaptionerObjective:
         config: settings of the loop.
         seed: seed of all random draws.
     """
-
-    activity: ClassVar[str] = "training"
-    unit: ClassVar[str] = "text"
 
     examples: CaptionedImages
     validation: CaptionedImages
@@ -72,12 +67,6 @@ class CaptionerObjective:
 
     def compute_lengths(self) -> IntArray:
         return self._lengths
-
-    def seed_dropout(self, step: int, process: int) -> int:
-        return compute_seed(self.seed, "dropout", step, process)
-
-    def seed_noise(self, step: int) -> int:
-        return 0  # nothing is drawn on the device
 
     def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[CaptionPart]:
         # Drawn for the whole global batch at once, so that the draws do not depend on the number of parts.
@@ -101,18 +90,9 @@ class CaptionerObjective:
             logits = model(pixels=part.pixels, labels=part.labels, is_parallel=part.is_parallel)
         return (sum_losses(logits, part.labels, self.config.label_smoothing) * part.weights).sum()
 
-    def update_state(self, state: TrainingState) -> None:
-        pass
-
-    def is_validation_step(self, step: int, num_steps: int) -> bool:
-        return is_evenly_spread(step, num_steps, self.config.num_validations)
-
     def validate(self, model: Captioner, step: int, accelerator: Accelerator) -> float:
         total, num_tokens = 0.0, 0
-        rows = sample_validation_rows(len(self.validation.texts), self.config.max_val_examples, self.seed)
-        size = self.config.batch_size // self.config.gradient_accumulation  # as many as a part of training has
-        for start in range(0, len(rows), size):
-            part_rows = rows[start : start + size]
+        for part_rows in self.divide_validation_rows(len(self.validation.texts)):
             labels = self.validation.texts.pad(part_rows, IGNORED)
             is_parallel = torch.zeros(len(labels), dtype=torch.bool)
             part = CaptionPart(self.validation.gather_pixels(part_rows), labels, is_parallel, torch.ones(len(labels)))
@@ -122,7 +102,3 @@ class CaptionerObjective:
             total += float(sum_loss(logits, part.labels))
             num_tokens += int((labels != IGNORED).sum())
         return total / num_tokens
-
-    def suggest_remedy(self, rows: IntArray) -> str:
-        texts = list_first_ids(rows, self.examples.ids.__getitem__)
-        return f"Lower train.learning_rate, or set train.clip_grad_norm; this step's texts: {texts}"

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import numpy as np
 import open_clip
@@ -15,11 +14,10 @@ from close_transfer.config.components import LoopConfig
 from close_transfer.core.arrays import IntArray
 from close_transfer.models.two_towers import TwoTowers
 from close_transfer.training.batch_order import iterate_batches
+from close_transfer.training.image_objective import ImageObjective
 from close_transfer.training.parts import move_part
 from close_transfer.training.ragged import Ragged
-from close_transfer.training.run_folder import TrainingState
-from close_transfer.training.train_step import compute_seed
-from close_transfer.training.transfer_objective import is_evenly_spread, list_first_ids, sample_validation_rows
+from close_transfer.training.transfer_objective import sample_validation_rows
 
 _MEASURED_BATCHES = 100  # enough for a mean, and measured in less than a second
 _VALIDATION = 1  # random stream of the validation's batches, separate from that of the order
@@ -74,7 +72,7 @@ class ContrastivePart:
 
 
 @dataclass
-class ContrastiveObjective:
+class ContrastiveObjective(ImageObjective):
     """Mean of two cross-entropies, from images to texts and from texts to images, over a whole batch: open_clip's loss.
 
     Attributes:
@@ -85,9 +83,6 @@ class ContrastiveObjective:
         config: settings of the loop.
         seed: seed of all random draws.
     """
-
-    activity: ClassVar[str] = "training"
-    unit: ClassVar[str] = "text"
 
     examples: TextImagePairs
     validation: TextImagePairs
@@ -102,12 +97,6 @@ class ContrastiveObjective:
 
     def compute_lengths(self) -> IntArray:
         return self._lengths
-
-    def seed_dropout(self, step: int, process: int) -> int:
-        return compute_seed(self.seed, "dropout", step, process)
-
-    def seed_noise(self, step: int) -> int:
-        return 0  # nothing is drawn on the device
 
     def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[ContrastivePart]:
         assert num_parts == 1, "the loss compares all texts of a batch"
@@ -128,12 +117,6 @@ class ContrastiveObjective:
         # The bias of open_clip's loss is added to the logits of both directions. The mask is symmetric, so it fits both.
         return open_clip.ClipLoss()(images, texts, scale, logit_bias=part.mask)
 
-    def update_state(self, state: TrainingState) -> None:
-        pass
-
-    def is_validation_step(self, step: int, num_steps: int) -> bool:
-        return is_evenly_spread(step, num_steps, self.config.num_validations)
-
     def validate(self, model: TwoTowers, step: int, accelerator: Accelerator) -> float:
         """Return the mean loss per text; a rest that is smaller than a batch is left out, because its loss would be lower."""
         rows = sample_validation_rows(len(self.validation.texts), self.config.max_val_examples, self.seed)
@@ -145,10 +128,6 @@ class ContrastiveObjective:
             part = move_part(self._make_part(self.validation, rows[start : start + size]), accelerator.device)
             losses.append(float(self.compute_loss(model, part, torch.Generator(), accelerator)))
         return sum(losses) / len(losses)
-
-    def suggest_remedy(self, rows: IntArray) -> str:
-        texts = list_first_ids(rows, self.examples.ids.__getitem__)
-        return f"Lower train.learning_rate, or set train.clip_grad_norm; this step's texts: {texts}"
 
     def count_duplicates(self, num_steps: int) -> dict[str, float]:
         """Return means over the first batches: texts with another text of their image in the batch, or with an equal text."""

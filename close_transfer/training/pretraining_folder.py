@@ -1,8 +1,9 @@
-"""Folder of a pretraining, of a language model, a captioner or a text tower: what it may hold before the training, and where it continues."""
+"""Folder of a pretraining, of a language model, a text tower or an image encoder: what it may hold before the training, and where it continues."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from close_transfer.config.encoder_folder import ENCODER_FOLDER, SIZES_FILE
 from close_transfer.core.atomic_files import read_fields
 from close_transfer.core.errors import UserError
 from close_transfer.training.run_folder import RunFolder, TrainingState, read_state
@@ -35,7 +36,8 @@ def check_pretraining_folder(output: str, resume: bool, summary: str, settings: 
     if folder.exists() and not folder.is_dir():
         raise UserError(f"output={folder} is a file. Give the path of a folder")
     if not resume:
-        if any((folder / name).exists() for name in (summary, "last", "config.yaml", "config.json")):
+        names = (summary, "last", "config.yaml", "config.json", f"{ENCODER_FOLDER}/{SIZES_FILE}")
+        if any((folder / name).exists() for name in names):
             raise UserError(
                 f"output={folder} holds a model already. Give another folder, or continue an interrupted training "
                 "with resume=true"

@@ -180,7 +180,7 @@ class RunFolder:
     def save(
         self,
         model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | None,
         optimizer: Optimizer,
         state: TrainingState,
         scaler: Scaler,
@@ -193,13 +193,14 @@ class RunFolder:
         target = self.path / "checkpoints" / _name_checkpoint(state.step)
         if target.is_dir():
             return  # already saved at this step
-        for key in _LOADING_ARGUMENTS:  # they differ after a resume, and do not describe the tokenizer
-            tokenizer.init_kwargs.pop(key, None)
         temporary = target.with_name(f".{target.name}.tmp")
         with report_write_errors(target):
             try:
                 model.save_pretrained(temporary)
-                tokenizer.save_pretrained(temporary)
+                if tokenizer is not None:
+                    for key in _LOADING_ARGUMENTS:  # they differ after a resume, and do not describe the tokenizer
+                        tokenizer.init_kwargs.pop(key, None)
+                    tokenizer.save_pretrained(temporary)
                 save_file(collect_optimizer_tensors(model, optimizer, scaler), temporary / _OPTIMIZER)
                 follow_umask(temporary)
                 # Not of the state, which has its own: it holds the seconds, which differ in a resumed run.

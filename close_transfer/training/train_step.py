@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from close_transfer.core.atomic_files import fingerprint
 from close_transfer.models.lm_wrappers import IGNORED
+from close_transfer.training.cross_entropy import CrossEntropyInPlace
 
 Part = TypeVar("Part")
 
@@ -44,26 +45,26 @@ def sum_loss(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0)
     """Return the cross-entropy summed over target tokens, in nats.
 
     Args:
-        logits: shape (targets, length, vocabulary).
+        logits: shape (targets, length, vocabulary); on a CPU they may be overwritten.
         labels: shape (targets, length), `IGNORED` where padded.
         smoothing: share of each target that is spread over the vocabulary.
     """
-    # In 32 bits even if the model computes in 16: sums over a large vocabulary lose digits in 16.
-    return F.cross_entropy(
-        logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing
-    )
+    return _compute_cross_entropy(logits, labels, smoothing, "sum")
 
 
 def sum_losses(logits: torch.Tensor, labels: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Return the cross-entropy of each target, summed over its tokens, shape (targets,); arguments as of `sum_loss`."""
-    losses = F.cross_entropy(
-        logits.float().flatten(0, 1),
-        labels.flatten(),
-        ignore_index=IGNORED,
-        reduction="none",
-        label_smoothing=smoothing,
-    )
-    return losses.unflatten(0, labels.shape).sum(dim=1)
+    return _compute_cross_entropy(logits, labels, smoothing, "none").unflatten(0, labels.shape).sum(dim=1)
+
+
+def _compute_cross_entropy(
+    logits: Tensor, labels: Tensor, smoothing: float, reduction: Literal["sum", "none"]
+) -> Tensor:
+    # In 32 bits even if the model computes in 16: sums over a large vocabulary lose digits in 16.
+    flat = logits.float().flatten(0, 1)
+    if logits.device.type == "cpu" and not smoothing:
+        return CrossEntropyInPlace.apply(flat, labels.flatten(), reduction)
+    return F.cross_entropy(flat, labels.flatten(), ignore_index=IGNORED, reduction=reduction, label_smoothing=smoothing)
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class Trainer:
     """Trainer of one run.
 
     Attributes:
-        model, tokenizer: model to train, and the tokenizer that is saved with it.
+        model, tokenizer: model to train, and the tokenizer that is saved with it; None for a model without text.
         objective: batches, loss and validation.
         config: settings of the loop.
         seed: seed of the order of examples.
@@ -72,7 +72,7 @@ class Trainer:
     """
 
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
+    tokenizer: PreTrainedTokenizerBase | None
     objective: Objective
     config: LoopConfig
     seed: int

@@ -58,11 +58,26 @@ def compute_transfer_loss(
         input_modality: modality of the inputs that the vectors were made from.
         label_smoothing: as in `sum_loss`.
     """
-    inputs = part.make_inputs(input_modality, noise)
     with accelerator.autocast():
-        logits = model(**inputs)
-    loss = sum_loss(logits, inputs["labels"], label_smoothing)  # type: ignore[arg-type]
-    return loss / part.num_target_tokens * part.weight
+        logits = model(**part.make_inputs(input_modality, noise))
+    return sum_part_loss(logits, part, label_smoothing) / part.num_target_tokens * part.weight
+
+
+def sum_part_loss(logits: Tensor | list[Tensor], part: Batch, smoothing: float = 0.0) -> Tensor:
+    """Return the cross-entropy summed over a part's target tokens, in nats.
+
+    Args:
+        logits: logits of all targets, or of each of the part's blocks.
+        part: part of a batch.
+        smoothing: as in `sum_loss`.
+    """
+    if isinstance(logits, Tensor):
+        return sum_loss(logits, part.labels, smoothing)
+    losses = [
+        sum_loss(each, part.labels[start:end, :length], smoothing)
+        for each, (start, end, length) in zip(logits, part.blocks, strict=True)
+    ]
+    return torch.stack(losses).sum()
 
 
 @dataclass
@@ -120,9 +135,10 @@ class TransferObjective:
             parts = self.validation.make_parts(batch, self.config.gradient_accumulation)
             for part in parts:
                 noise = make_generator(self.seed, "validation", number, device=accelerator.device)
-                inputs = move_part(part, accelerator.device).make_inputs(self.input_modality, noise)
+                placed = move_part(part, accelerator.device)
                 with accelerator.autocast():
-                    loss = sum_loss(model(**inputs), inputs["labels"])  # type: ignore[arg-type]
+                    logits = model(**placed.make_inputs(self.input_modality, noise))
+                    loss = sum_part_loss(logits, placed)
                 total += float(loss * part.weight)
             num_tokens += int(parts[0].num_target_tokens)
         return total / num_tokens

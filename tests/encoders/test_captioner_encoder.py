@@ -73,7 +73,10 @@ def test_there_is_no_text_tower(network, tmp_path):
 
 
 def test_a_missing_or_damaged_folder_is_named(network, tmp_path):
-    with pytest.raises(UserError, match=r"there is no captioner\. Give the folder"):
+    with pytest.raises(
+        UserError,
+        match=r"there is no image encoder\. Give the folder .*train_captioner\.py or scripts/train_image_encoder\.py",
+    ):
         load(tmp_path / "elsewhere")
     with (tmp_path / "cap" / "encoder" / "model.safetensors").open("ab") as file:
         file.write(b"x")

@@ -169,7 +169,8 @@ def test_scores_of_labels_are_those_of_separate_rows(family, monkeypatch):
         expected = score_rows(lm, conditioning, context.repeat(3), texts).view(4, 3)
         torch.testing.assert_close(score_labels(lm, conditioning, context, labels), expected, rtol=0, atol=1e-4)
         for num_tokens in (1, 5, 100):
-            monkeypatch.setattr(label_scores, "_MOST_LOGITS", num_tokens * VOCABULARY * 4)
+            monkeypatch.setattr(label_scores, "_FEWEST_TOKENS", num_tokens)
+            monkeypatch.setattr(label_scores, "_MOST_LOGITS", 0)
             in_parts = score_many_labels(lm, conditioning, context, labels)
             torch.testing.assert_close(in_parts, expected, rtol=0, atol=1e-4)
     assert label_scores._split_labels(other, 5) == [[2, 0], [1]]

@@ -269,6 +269,28 @@ def test_clip_larger_than_its_weights(values):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("size", "reason"),
+    [
+        ("depth256", "describes a larger model than its weights, which hold 153 tensors"),
+        ("width16384", r"describes a larger model than its weights, which hold [\d,]+ numbers"),
+        ("depth999999999", r"depth is not between 1 and 256\. Restore"),
+    ],
+)
+def test_vision_transformer_of_a_name_larger_than_its_weights(size, reason):
+    clip = Path(shutil.copytree(PICTUREBOOK_FOLDER, "clip"))
+    (clip / "checksums.json").unlink()
+    config = json.loads((clip / "open_clip_config.json").read_text())
+    sizes = {"depth": "depth1", "width": "width8"} | {size.rstrip("0123456789"): size}
+    name = f"captioner_vit_image8_patch8_{sizes['width']}_{sizes['depth']}_heads1"
+    config["model_cfg"]["vision_cfg"] = {"image_size": 8, "timm_model_name": name}
+    (clip / "open_clip_config.json").write_text(json.dumps(config))
+    start = time.monotonic()
+    with pytest.raises(UserError, match=reason):
+        load_clip(clip)
+    assert time.monotonic() - start < 5
+
+
 @pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
 def test_saved_files_follow_the_umask(exported, umask):
     before = os.umask(umask)

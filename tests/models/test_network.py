@@ -2,6 +2,7 @@ import json
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoTokenizer
 
 from close_transfer.cli import compose_config
@@ -51,6 +52,29 @@ def test_saved_and_loaded_it_is_the_same(parts, vectors, tmp_path):
     assert loaded.config.noise == model.config.noise
     assert loaded.config.encoder == model.config.encoder
     assert loaded.config.task == model.config.task
+
+
+class CountedLookUps(TorchDispatchMode):
+    """Mode that counts gradients of tables, each as large as the table."""
+
+    number = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.number += function.name() == "aten::embedding_dense_backward"
+        return function(*args, **(kwargs or {}))
+
+
+def test_an_empty_prompt_has_no_gradient_of_the_whole_table(parts, vectors):
+    model, _ = parts
+    scenes, labels = torch.arange(3), torch.tensor([[5, 6, 1], [7, 1, -100], [9, 1, -100]])
+    numbers = []
+    for length in (0, 2):
+        ids = torch.ones(3, length, dtype=torch.long)
+        loss = model(vectors, ids, ids, labels, scenes, "text").sum()
+        with CountedLookUps() as counted:
+            loss.backward()
+        numbers.append(counted.number)
+    assert numbers[1] - numbers[0] == 1
 
 
 def test_a_scene_is_encoded_once_however_many_targets_it_has(parts, vectors, monkeypatch):

@@ -13,6 +13,7 @@ from tests.commands import run_command
 from tests.conftest import REPOSITORY, SMALL, SMALL_DATA
 from tests.data.sources.made import official, write
 from tests.pipelines.test_train_captioner import SMALL_CAPTIONER
+from tests.pipelines.test_train_image_encoder import shrink
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -124,6 +125,8 @@ def small(command):
     own_data = any(argument.startswith("data=") for argument in arguments)
     if name == "train_captioner.py":
         arguments += [setting for setting in SMALL_CAPTIONER if not setting.startswith("output=")]
+    elif name == "train_image_encoder.py":
+        arguments += shrink(arguments)
     elif name == "train_text_tower.py":
         sizes = ("output=", *(() if "image_tower=trained" in arguments else ("captioner.depth=",)))
         arguments += [setting for setting in SMALL_CAPTIONER if not setting.startswith(sizes)]

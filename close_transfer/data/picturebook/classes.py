@@ -103,6 +103,15 @@ def _label(labelled: Sequence[Scene], split: str, find_class: Callable[[Scene], 
     ]
 
 
+def list_kinds(data: PicturebookData, split: Split) -> dict[str, frozenset[str]]:
+    """Return the kinds of things in each image of a split, by the image's key."""
+    sizes = _get_sizes(data)
+    return {
+        make_image_ref(scene).key: frozenset(kind for kind, _ in scene.pairs)
+        for scene in scenes(split, sizes[split], data.seed)
+    }
+
+
 def classify_scenes(target: str, training: Sequence[Scene], testing: Sequence[Scene], split: str) -> Classification:
     """Return the classification of scenes by a target: kinds, colours, counts, relations or places.
 
@@ -123,11 +132,15 @@ def classify_scenes(target: str, training: Sequence[Scene], testing: Sequence[Sc
 
 def load_scene_classes(data: PicturebookData, targets: Sequence[str], split: Split) -> list[Classification]:
     """Return the classification by each target: training scenes of `train`, test scenes of `split`."""
-    sizes: dict[Split, int] = {
+    sizes = _get_sizes(data)
+    training, testing = (scenes(name, sizes[name], data.seed) for name in ("train", split))
+    return [classify_scenes(target, training, testing, split) for target in targets]
+
+
+def _get_sizes(data: PicturebookData) -> dict[Split, int]:
+    return {
         "train": data.num_train,
         "val": data.num_val,
         "test": data.num_test,
         "test-novel": data.num_test_novel,
     }
-    training, testing = (scenes(name, sizes[name], data.seed) for name in ("train", split))
-    return [classify_scenes(target, training, testing, split) for target in targets]

@@ -67,7 +67,7 @@ def fit_ridge(vectors: Float32Array, labels: IntArray, num_classes: int, l2: flo
             weights = features.T @ np.linalg.solve(features @ features.T + l2 * np.eye(num_images), targets)
     except np.linalg.LinAlgError:
         raise UserError(
-            f"few_shot.l2={l2}: is too small for these vectors, so many probes fit them as well. Give a larger number, such as "
+            f"few_shot.l2={l2}: is too small for these vectors: different probes fit them equally well. Give a larger number, such as "
             "few_shot.l2=1024"
         ) from None
     return RidgeProbe(np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64), weights.astype(np.float64))

@@ -1,7 +1,7 @@
 """Record of the probes of an encoder: predictions and accuracies, as results.json and predictions.jsonl."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def build_probe_results(
     records: Sequence[ProbeRecord],
     encoder: AnyEncoder,
     notes: Sequence[str],
-    system: Mapping[str, Any],
+    system: dict[str, Any],
 ) -> Results:
     """Return the content of results.json; a metric is named <target>/<probe>.
 
@@ -124,7 +124,7 @@ def write_probes(
     records: Sequence[ProbeRecord],
     encoder: AnyEncoder,
     notes: Sequence[str],
-    system: Mapping[str, Any],
+    system: dict[str, Any],
 ) -> Results:
     """Write predictions.jsonl and results.json to the output folder, and return the results; see `build_probe_results`."""
     folder = Path(config.output)

@@ -6,6 +6,8 @@ were computed before, so its attentions are called here by their weights.
 Shapes: b scenes, n new tokens, u tokens with the earlier ones, k tokens of an image, h width, d width of a head.
 """
 
+from typing import Any
+
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,6 +58,6 @@ def extend_layer(
     if not cache.is_updated.get(number):
         cross.update(*_project_keys_and_values(layer.multihead_attn, memory), number)
         cache.is_updated[number] = True
-    read = cross.layers[number]
+    read: Any = cross.layers[number]
     hidden = hidden + _attend(layer.multihead_attn, layer.norm2(hidden), read.keys, read.values, is_read)
     return hidden + layer.linear2(layer.activation(layer.linear1(layer.norm3(hidden))))

@@ -13,7 +13,12 @@ from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.config.train_captioner import TrainCaptionerConfig
-from close_transfer.encoders.captioner_encoder import VisionSizes, build_vision_transformer, normalize_pixels
+from close_transfer.encoders.captioner_encoder import (
+    VisionSizes,
+    build_vision_transformer,
+    normalize_pixels,
+    select_vision_sizes,
+)
 from close_transfer.models.captioner.decoder import CaptionerDecoder, CaptionerDecoderConfig
 
 
@@ -44,14 +49,7 @@ def build_captioner_config(
         vocab_size: number of tokens of its tokenizer.
         special_ids: `pad_token_id`, `eos_token_id` and `decoder_start_token_id`.
     """
-    sizes = config.captioner
-    vision: VisionSizes = {
-        "image_size": sizes.image_size,
-        "patch_size": sizes.patch_size,
-        "width": sizes.width,
-        "depth": sizes.depth,
-        "heads": sizes.heads,
-    }
+    vision = select_vision_sizes(config.captioner)
     return CaptionerConfig(vision, {**config.decoder_settings, "vocab_size": vocab_size, **special_ids})
 
 

@@ -12,8 +12,8 @@ from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.encoders import OpenClipEncoder, open_clip_loading
 from close_transfer.encoders.open_clip_loading import PICTUREBOOK_FOLDER
-from close_transfer.encoders.open_clip_saving import CLIP_FILES
 from close_transfer.metrics.retrieval import compute_paired_cosine, compute_recall_at_k, compute_unrelated_cosine
+from close_transfer.models.open_clip_saving import CLIP_FILES
 from tests.settings import make_encoder
 
 

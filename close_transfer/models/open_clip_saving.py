@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from close_transfer.core.atomic_files import atomic_path, report_write_errors, write_json
 from close_transfer.core.checksums import write_checksums
+from close_transfer.models.saving import save_parts
 
 CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors", "tokenizer.json", "tokenizer_config.json")
 
@@ -37,6 +38,6 @@ def save_open_clip(
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_path(folder / "open_clip_model.safetensors") as temporary:
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, temporary)
-        tokenizer.save_pretrained(folder)
+    save_parts(folder, tokenizer)
     write_json(folder / "open_clip_config.json", {"model_cfg": model_config, "preprocess_cfg": preprocessing})
     write_checksums(folder, CLIP_FILES)
