@@ -91,6 +91,7 @@ bench: $(INSTALLED)  ## Time start, encoding, training, decoding and scores on a
 	$(BIN)/python benchmarks/training_ways.py
 	$(BIN)/python benchmarks/training_epochs.py
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/captioner_decoding.py
 	$(BIN)/python benchmarks/scoring.py --rounds 3 --meteor-rounds 1
 	$(BIN)/python benchmarks/answer_parsing.py
 	$(BIN)/python benchmarks/memory_table.py
@@ -128,14 +129,18 @@ runs/encoders/classified/training.json: | $(INSTALLED)
 runs/encoders/random/training.json: | $(INSTALLED)
 	$(BIN)/python scripts/train_picturebook_clip.py objective=none num_scenes=1000 output=runs/encoders/random
 
+# Written at the end of the training; image_encoder.json is there after an interrupted one too.
+runs/encoders/masked/encoder/encoder.json: | $(INSTALLED)
+	$(BIN)/python scripts/train_image_encoder.py objective=masked_patches output=runs/encoders/masked
+
 check-experiments: $(INSTALLED)  ## Build every experiment of configs/experiment/ at full size and train three steps (16 GB of memory)
 	$(BIN)/python benchmarks/check_experiments.py
 
 RELATIVES := runs/study/relatives/captioning
-reproduce-related-work: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json  ## Compare CLOSE with related methods at Picturebook's size (an hour and a half on two cores; resumable)
+reproduce-related-work: runs/picturebook_lm/pretraining.json runs/encoders/classified/training.json runs/encoders/random/training.json runs/encoders/masked/encoder/encoder.json  ## Compare CLOSE with related methods at Picturebook's size (an hour and a half on two cores; resumable)
 	$(BIN)/python scripts/run_study.py study=relatives
 	$(BIN)/python scripts/score_by_word_type.py "evaluations=[$(RELATIVES)/*/seed-0/test-*,$(RELATIVES)/nearest-training-text]"
-	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
+	$(BIN)/python scripts/study_few_shot.py runs=[$(RELATIVES)/text-transformer-frozen/seed-0,$(RELATIVES)/clipcap-transformer-frozen/seed-0,$(RELATIVES)/limber-clip/seed-0,$(RELATIVES)/limber-classifier/seed-0,$(RELATIVES)/limber-self-supervised/seed-0,$(RELATIVES)/limber-random/seed-0,$(RELATIVES)/limber-blind/seed-0]
 	for run in close-text clipcap-transformer-frozen text-transformer-frozen; do \
 		$(BIN)/python scripts/inspect_prefix.py run=$(RELATIVES)/$$run/seed-0; done
 

@@ -10,7 +10,9 @@ import pytest
 
 from close_transfer.cli import compose_config
 from close_transfer.config.evaluate import EvaluateConfig
+from close_transfer.config.measure_gap import MeasureGapConfig
 from close_transfer.config.predict import PredictConfig
+from close_transfer.config.probe_encoder import ProbeEncoderConfig
 from close_transfer.config.train import TrainConfig
 from close_transfer.config.train_captioner import TrainCaptionerConfig
 from close_transfer.core.errors import UserError
@@ -18,7 +20,9 @@ from close_transfer.data.picturebook.drawing import draw_scene
 from close_transfer.data.picturebook.scenes import scenes
 from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.evaluate import evaluate
+from close_transfer.pipelines.measure_gap import measure_gap
 from close_transfer.pipelines.predict import predict_files
+from close_transfer.pipelines.probe_encoder import probe_encoder
 from close_transfer.pipelines.train import train
 from close_transfer.pipelines.train_captioner import main, train_captioner
 from tests.conftest import SMALL_DATA, SMALL_LOOP, act_before_steps
@@ -125,6 +129,16 @@ def test_a_captioner_is_a_run_and_an_encoder(capsys):
     )
     written = json.loads(Path("out.jsonl").read_text())["prediction"]
     assert TransferModel.from_pretrained("cap", device="cpu").caption(np.asarray(image), num_beams=2) == written
+
+    # It classifies, and its images are measured.
+    arguments_of_probe = ["run=cap", "targets=[places]", "probes=[few_shot,zero_shot]", *SMALL_DATA, "device=cpu"]
+    probes = probe_encoder(compose_config("probe_encoder", ProbeEncoderConfig, arguments_of_probe))
+    assert {"places/few_shot_1", "places/zero_shot_likelihood"} <= probes.metrics.keys()
+    assert "places/zero_shot" not in probes.metrics and probes.encoder == "captioner cap"
+    measured = compose_config(
+        "measure_gap", MeasureGapConfig, ["clip=captioner", "clip.model=cap", *SMALL_DATA, "device=cpu"]
+    )
+    assert measure_gap(measured).as_dict()["dim"] == 16
 
     # Moved, and exported, it needs nothing of its first folder.
     Path("cap").rename("moved")

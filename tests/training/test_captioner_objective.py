@@ -1,5 +1,7 @@
 """Parts and loss of the captioning objective."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -55,8 +57,9 @@ def test_the_loss_does_not_depend_on_the_number_of_parts(model, share):
     torch.testing.assert_close(sum_losses(objective, model, 3), whole)
 
 
-def test_each_text_counts_the_same_and_pads_carry_no_loss(model):
-    objective = make_objective(0.0)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_each_text_counts_the_same_and_pads_carry_no_loss(model, share):
+    objective = make_objective(share)
     (part,) = objective.make_parts(0, np.arange(4), 1, 6)
     assert part.labels.shape == (4, 6)
     with torch.no_grad():
@@ -72,6 +75,13 @@ def test_validation_is_token_after_token(model):
         logits = model(part.pixels, part.labels).log_softmax(dim=-1)
     expected = -torch.cat([logits[row, range(len(text)), text] for row, text in enumerate(TEXTS)]).mean()
     assert make_objective(1.0).validate(model, 0, Accelerator(cpu=True)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_validation_never_reads_the_mask(model):
+    with torch.no_grad():
+        model.decoder.embedding.weight[DECODER["vocab_size"]] = math.nan
+    assert math.isfinite(make_objective(1.0).validate(model, 0, Accelerator(cpu=True)))
+    assert math.isnan(sum_losses(make_objective(1.0), model, 1))
 
 
 def test_parts_of_validation_are_as_large_as_those_of_training(model):

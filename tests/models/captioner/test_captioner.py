@@ -65,6 +65,8 @@ def test_the_published_encoder_has_85797120_parameters():
         )
     assert sum(p.numel() for p in encoder.parameters()) == 85_797_120
     assert count_vision(768, 12, 16, 196) == 590_592 + 150_528 + 12 * 7_087_872 + 1_536 == 85_797_120
+    # L/14: patches 603,136; positions 262,144; 24 layers of 12,596,224; last norm 2,048
+    assert count_vision(1024, 24, 14, 256) == 603_136 + 262_144 + 24 * 12_596_224 + 2_048 == 303_176_704
 
 
 def test_initial_weights_have_the_published_spread():

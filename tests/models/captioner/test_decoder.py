@@ -161,6 +161,24 @@ def test_a_text_longer_than_the_positions_is_refused(network_and_tokenizer):
             score()
 
 
+@pytest.mark.parametrize("decoding", [Decoding(1), Decoding(3, num_return=2), Decoding(1, top_p=0.9)])
+def test_answers_and_scores_never_read_the_mask(network_and_tokenizer, decoding):
+    network, tokenizer = network_and_tokenizer
+    decoder, grid = Decoder(network, tokenizer, decoding), torch.randn(2, 3, WIDTH).numpy()
+
+    def answer():
+        predictions = decoder.predict_batch(["0", "1"], grid, ["", ""], LABELS)
+        return predictions, decoder.score_texts(grid, ["", ""], [LABELS] * 2)
+
+    before, weights = answer(), network.lm.embedding.weight.data
+    mask = weights[len(tokenizer)].clone()
+    try:
+        weights[len(tokenizer)] = math.nan
+        assert answer() == before
+    finally:
+        weights[len(tokenizer)] = mask
+
+
 @pytest.mark.parametrize(
     "setting",
     [{"depth": 10**9}, {"heads": 3}, {"decoder_start_token_id": 10**6}, {"pad_token_id": None}],
