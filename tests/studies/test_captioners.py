@@ -175,6 +175,13 @@ def test_results_of_other_settings_are_refused_and_named(finished):
         run_study(config("report_only=true", "composition_overrides=num_order=9"))
 
 
+def test_a_study_may_be_moved(finished):
+    table = run_study(config("report_only=true"))
+    Path("out").rename("moved")
+    moved = run_study(config("report_only=true", f"output={Path('moved').absolute()}"))
+    assert moved.partition("\n\npage:")[0] == table.partition("\n\npage:")[0]
+
+
 def test_settings_that_the_study_makes_itself_are_refused():
     with pytest.raises(UserError, match="train_overrides=seed=3: the study sets that itself"):
         config("train_overrides=seed=3")
