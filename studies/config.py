@@ -242,6 +242,7 @@ class StudyCaptionersConfig(StrictModel):
     recipe_overrides: str
     with_recipes: bool
     seeds: Positive
+    train_only: Annotated[bool, Role.REPORTING]
     report_only: Annotated[bool, Role.REPORTING]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]

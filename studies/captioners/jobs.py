@@ -149,6 +149,10 @@ class Job:
         """Return the folder of the trained model."""
         return self.steps[0].folder
 
+    def select_training(self) -> "Job":
+        """Return the job without its tests."""
+        return Job(self.system, self.seed, self.steps[:1])
+
     def find_missing_steps(self) -> list[Step]:
         """Return the steps that are not finished, in order.
 

@@ -233,6 +233,13 @@ def test_an_error_ends_only_its_system_and_finished_steps_are_not_repeated(comma
     assert [name for name, _, _ in commands] == ["captions"]
 
 
+def test_tests_may_follow_the_trainings(commands):
+    run_study(config("seeds=1", "only=[blind]", "train_only=true"))
+    assert [name for name, _, _ in commands] == ["training"]
+    run_study(config("seeds=1", "only=[blind]"))
+    assert [name for name, _, _ in commands] == ["training", "composition", "captions", "probes", "zero-shot"]
+
+
 def test_a_stopped_training_is_resumed_and_a_finished_one_only_marked():
     training = list_jobs(config())[0].steps[0]
     assert training._choose_resume() == []
