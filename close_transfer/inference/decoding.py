@@ -41,7 +41,8 @@ class Decoding:
             Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
         temperature: temperature of sampling.
         seed: seed of sampling.
-        precision: precision of matrix products, except the logits; weights stay as they are.
+        precision: precision of the steps that write; contexts, which are read once, and logits are computed in fp32, and
+            weights stay as they are.
     """
 
     num_beams: int
@@ -173,7 +174,7 @@ class Decoder:
             UserError: if prompt and answer may need more positions than the language model has, or a GPU's memory is too
                 small.
         """
-        with self._explain_lack_of_memory(), decode_in(self._decoding.precision, self._model.lm):
+        with self._explain_lack_of_memory(), torch.inference_mode():
             return self._answer(ids, vectors, prompts, labels)
 
     def _answer(
@@ -182,12 +183,9 @@ class Decoder:
         context = self._read(vectors, prompts)
         remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
         check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
-        label_scores = self._score_labels(context, prompts, labels) if labels else None
-        with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
-            # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
-            if self._decoding.top_p is not None:
-                torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
-            texts, scores = self._generate(context)
+        with decode_in(self._decoding.precision, self._model.lm):
+            label_scores = self._score_labels(context, prompts, labels) if labels else None
+            texts, scores = self._write(context, ids)
         predictions = []
         for row, example_id in enumerate(ids):
             count = self._decoding.num_return
@@ -206,6 +204,16 @@ class Decoder:
             )
         return predictions
 
+    def _write(self, context: Context, ids: Sequence[str]) -> tuple[list[str], list[float]]:
+        """Return the texts and their scores; samples follow from the seed and the ids."""
+        if self._decoding.top_p is None:
+            return self._generate(context)
+        # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
+        with torch.random.fork_rng():
+            torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
+            return self._generate(context)
+
+    @torch.inference_mode()
     def score_texts(
         self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
     ) -> list[list[float]]:
@@ -224,10 +232,10 @@ class Decoder:
             [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
         )
         ids = [target for target, _ in targets]
+        context = self._read(vectors, prompts)
+        check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
+        selected = context.select(torch.tensor(rows, device=context.states.device))
         with decode_in(self._decoding.precision, self._model.lm):
-            context = self._read(vectors, prompts)
-            check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
-            selected = context.select(torch.tensor(rows, device=context.states.device))
             likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]
 
