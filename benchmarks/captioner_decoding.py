@@ -29,7 +29,8 @@ from close_transfer.config.train_captioner import TrainCaptionerConfig
 from close_transfer.data.picturebook.captions import captions
 from close_transfer.data.picturebook.classes import classify_scenes
 from close_transfer.data.picturebook.scenes import scenes
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import CaptionerDecoder, CaptionerDecoderConfig
 from close_transfer.models.language_models import END_TOKEN, reset_generation_config

@@ -3,22 +3,25 @@
     python benchmarks/training_epochs.py
     python benchmarks/training_epochs.py --clip ViT-L-14 --lm t5-base --output training_epochs.json
 
-Each side takes steps of the same number of captions in turn, in one process, with random weights and without dropout. The
-seconds per caption of eight epochs are then reckoned: those of what happens once, and eight times those of a step. A run
-of any length is proportional to them; start, validation and checkpoints are left out on all sides.
+Both sides of a comparison take steps of the same number of captions in turn, in one process, with random weights and
+without dropout. The seconds per caption of eight epochs are then reckoned: those of what happens once, and eight times
+those of a step. A run of any length is proportional to them; start, validation and checkpoints are left out on all sides.
 
-here: the package encodes each caption once (all captions of a round in one call), then takes its steps on batches sorted by length.
+here: the package encodes each caption once (all captions of a round in one call), then takes its steps on batches sorted
+by length: in each round as many short as long ones, so that a round's captions have about the mean length.
 CLOSE's way: each step encodes its captions with open_clip at full context, because vectors are not stored, and trains the
-same T5 on a random batch padded to its longest caption.
+same T5 on a random batch padded to its longest caption. The batch is that of CLOSE's public code for single captions, 128
+(`default_batch_size` in close/experiments/train.py of github.com/allenai/close).
 CapDec's way: vectors are stored too. The mapper is a transformer over 40 tokens of the vector and 40 constants, so GPT-2
 reads 40 tokens before each caption, and every caption is padded to one length (CapDec's: the longest, but at most the
-mean and ten standard deviations). "here" trains the same GPT-2 with four tokens from a linear layer, in sorted batches.
+mean and ten standard deviations). The batch is that of its public code for COCO, 30 (`args.bs` in train.py of
+github.com/DavidHuji/CapDec). "here" trains the same GPT-2 with four tokens from a linear layer, in sorted batches.
 The sizes and rules of both ways follow their public code; the modules, except open_clip, are this package's, and their loop is reference_loop.py.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +44,13 @@ from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import END_TOKEN
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.training.accelerator import build_accelerator, build_optimizer
-from close_transfer.training.batch_order import iterate_batches
+from close_transfer.training.batch_order import make_epoch_batches
 from close_transfer.training.batches import TokenizedExamples
 from close_transfer.training.step_runner import StepRunner
 from close_transfer.training.transfer_objective import TransferObjective
 
 EPOCHS = 8
+CLOSE_BATCH, CAPDEC_BATCH = 128, 30  # of their public code
 FULL_CONTEXT_BATCH = 32
 
 Step = Callable[[int], Any]
@@ -58,18 +62,26 @@ def compose(lm: str, size: int, *settings: str) -> TrainConfig:
     )
 
 
-def measure_in_turn(sides: dict[str, Step], round_number: int, num_steps: int) -> dict[str, float]:
-    """Let the sides take each of a round's steps in turn, and return the seconds of each."""
-    seconds = dict.fromkeys(sides, 0.0)
-    for number in range(round_number * num_steps, (round_number + 1) * num_steps):
-        for side, step in sides.items():
-            began = time.perf_counter()
+def measure_in_turn(sides: Mapping[str, tuple[Step, int]], round_number: int) -> dict[str, float]:
+    """Let each side take its number of steps in turn, and return the mean seconds of a step."""
+    seconds = {}
+    for side, (step, num_steps) in sides.items():
+        began = time.perf_counter()
+        for number in range(round_number * num_steps, (round_number + 1) * num_steps):
             step(number)
-            seconds[side] += time.perf_counter() - began
+        seconds[side] = (time.perf_counter() - began) / num_steps
     return seconds
 
 
-def build_step(config: TrainConfig, texts: Sequence[str], total: int) -> Step:
+def choose_batches(lengths: IntArray, size: int, num_pairs: int) -> list[IntArray]:
+    """Return sorted batches of an epoch: pairs of a short and a long one, so that each pair has about the mean length."""
+    batches = [rows for rows in make_epoch_batches(lengths, size, 0, 0) if len(rows) == size]
+    batches.sort(key=lambda rows: float(lengths[rows].mean()))
+    places = (np.arange(num_pairs) + 0.5) / num_pairs * (len(batches) // 2)
+    return [batch for place in places.astype(int) for batch in (batches[place], batches[-1 - place])]
+
+
+def build_step(config: TrainConfig, texts: Sequence[str], num_pairs: int) -> Step:
     """Return the package's step on sorted batches of these captions."""
     network = build_network(config)
     text_format = TextFormat(train_bpe(texts, VOCABULARY, END_TOKEN), network.config.text_format["kind"])
@@ -85,7 +97,7 @@ def build_step(config: TrainConfig, texts: Sequence[str], total: int) -> Step:
     model, wrapped = accelerator.prepare(network, optimizer)
     objective = TransferObjective(examples, examples, "text", config.train, seed=0)
     runner = StepRunner(model, wrapped.optimizer, accelerator, objective, config.train)
-    batches = list(iterate_batches(examples.compute_lengths(), config.train.batch_size, 0, 0, total))
+    batches = choose_batches(examples.compute_lengths(), config.train.batch_size, num_pairs)
     return lambda number: runner.run(number, batches[number], LEARNING_RATE)
 
 
@@ -117,10 +129,10 @@ def encode_padded(encoder: OpenClipEncoder, tokenizer: Any, texts: Sequence[str]
 
 
 def compare_close(
-    clip: str, lm: str, texts: list[str], batches: Sequence[IntArray], num_steps: int, num_rounds: int
+    clip: str, lm: str, texts: list[str], batches: Sequence[IntArray], num_rounds: int
 ) -> list[dict[str, float]]:
     """Compare with CLOSE's way: seconds per caption."""
-    size = len(batches[0])
+    size, num_steps = len(batches[0]), len(batches) // (num_rounds + 1)
     config = compose(lm, size, "clip=open_clip", f"clip.model={clip}", "clip.pretrained=random")
     assert isinstance(config.clip, OpenClipConfig)
     encoder = OpenClipEncoder(config.clip, "cpu")
@@ -131,15 +143,18 @@ def compare_close(
         encode_padded(encoder, tokenizer, [texts[row] for row in batches[number]])
         train(number)
 
-    sides = {"CLOSE's way": step_and_encode, "here": build_step(config, texts, len(batches))}
+    sides = {
+        "CLOSE's way": (step_and_encode, num_steps),
+        "here": (build_step(config, texts, len(batches)), 2 * num_steps),
+    }
     rounds = []
     for number in range(num_rounds + 1):
-        seconds = measure_in_turn(sides, number, num_steps)
+        seconds = measure_in_turn(sides, number)
         rows = np.concatenate(batches[number * num_steps : (number + 1) * num_steps])
         began = time.perf_counter()
         list(encoder.encode_text_groups([[texts[row] for row in rows]]))
         once = (time.perf_counter() - began) / len(rows)
-        steps = {side: value / len(rows) for side, value in seconds.items()}
+        steps = {side: value / size for side, value in seconds.items()}
         reckoned = {"CLOSE's way": EPOCHS * steps["CLOSE's way"], "here": once + EPOCHS * steps["here"]}
         rounds.append(
             {"here, encoding once, ms": 1000 * once}
@@ -151,20 +166,20 @@ def compare_close(
 
 
 def compare_capdec(
-    texts: list[str], batches: Sequence[IntArray], num_steps: int, num_rounds: int, lm: str = "gpt2"
+    texts: list[str], batches: Sequence[IntArray], num_rounds: int, lm: str = "gpt2"
 ) -> list[dict[str, float]]:
     """Compare with CapDec's way: seconds per caption, encoding left out on both sides."""
-    size = len(batches[0])
+    size, num_steps = len(batches[0]), len(batches) // (num_rounds + 1)
     capdec = compose(lm, size, "mapper=transformer", "mapper.num_tokens=40", "mapper.num_vector_tokens=40")
     sides = {
-        "CapDec's way": build_public_step(capdec, texts, batches, has_fixed_length=True),
-        "here": build_step(compose(lm, size), texts, len(batches)),
+        "CapDec's way": (build_public_step(capdec, texts, batches, has_fixed_length=True), num_steps),
+        "here": (build_step(compose(lm, size), texts, len(batches)), 2 * num_steps),
     }
     rounds = []
     for number in range(num_rounds + 1):
-        seconds = measure_in_turn(sides, number, num_steps)
+        seconds = measure_in_turn(sides, number)
         rounds.append(
-            {f"{side}, step, ms": 1000 * value / num_steps / size for side, value in seconds.items()}
+            {f"{side}, step, ms": 1000 * value / size for side, value in seconds.items()}
             | {"ratio": seconds["CapDec's way"] / seconds["here"]}
         )
     return rounds[1:]
@@ -175,9 +190,11 @@ def main() -> None:
     parser.add_argument("--clip", default="ViT-B-32", help="architecture of open_clip")
     parser.add_argument("--lm", default="t5-small", help="language model of configs/lm next to CLOSE's way")
     parser.add_argument("--gpt2", default="gpt2", help="language model of configs/lm next to CapDec's way")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=CLOSE_BATCH, help="captions per step next to CLOSE's way")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=2, help="steps per round of either side")
+    parser.add_argument(
+        "--steps", type=int, default=1, help="steps per round of the other ways; here takes twice as many"
+    )
     parser.add_argument(
         "--output", type=Path, default=measuring.RESULTS / "training_epochs.json", help="JSON file to write"
     )
@@ -187,19 +204,22 @@ def main() -> None:
     texts = list(dict.fromkeys(text for group in groups for text in group))[:5000]
     num_steps, num_rounds, size = arguments.steps, arguments.rounds, arguments.batch_size
     order = np.random.default_rng(0).permutation(len(texts))  # random batches, as both public ways draw them
-    batches = [order[start : start + size] for start in range(0, (num_rounds + 1) * num_steps * size, size)]
-    print(f"{corpus}, batch {size}, on {measuring.name_device('cpu')}; {num_rounds} rounds of {num_steps} steps")
+
+    def draw_batches(size: int) -> list[IntArray]:
+        return [order[start : start + size] for start in range(0, (num_rounds + 1) * num_steps * size, size)]
+
+    print(f"{corpus}, on {measuring.name_device('cpu')}; {num_rounds} rounds of {num_steps} steps")
     results: dict[str, Any] = {}
-    capdec = compare_capdec(texts, batches, num_steps, num_rounds, arguments.gpt2)
-    results[f"CapDec's way, {arguments.gpt2}"] = measuring.summarize(capdec)
-    close = compare_close(arguments.clip, arguments.lm, texts, batches, num_steps, num_rounds)
-    results[f"CLOSE's way, {arguments.clip} and {arguments.lm}"] = measuring.summarize(close)
+    capdec = compare_capdec(texts, draw_batches(CAPDEC_BATCH), num_rounds, arguments.gpt2)
+    results[f"CapDec's way, {arguments.gpt2}, batch {CAPDEC_BATCH}"] = measuring.summarize(capdec)
+    close = compare_close(arguments.clip, arguments.lm, texts, draw_batches(size), num_rounds)
+    results[f"CLOSE's way, {arguments.clip} and {arguments.lm}, batch {size}"] = measuring.summarize(close)
     for name, summary in results.items():
         print(f"{name}: per caption")
         measuring.print_summary(summary)
     machine = measuring.describe_machine("cpu")
     result = {"benchmark": "training_epochs", "machine": machine, "corpus": corpus, "results": results}
-    measuring.write_result(arguments.output, result | {"epochs": EPOCHS, "batch_size": size})
+    measuring.write_result(arguments.output, result | {"epochs": EPOCHS})
 
 
 if __name__ == "__main__":

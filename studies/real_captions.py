@@ -15,7 +15,8 @@ from close_transfer.config.train import TrainConfig
 from close_transfer.core.atomic_files import fingerprint, read_json, write_json, write_text
 from close_transfer.core.errors import UserError
 from close_transfer.core.roles import Role, drop_settings
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.loading import load_model
 from close_transfer.models.text_memory import ExactMemory
 from close_transfer.pipelines.train import train

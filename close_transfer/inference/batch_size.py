@@ -2,7 +2,7 @@
 
 import torch
 
-from close_transfer.inference.decoding import Decoding
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.network import TransferNetwork
 
 _ON_CPU = 64  # more examples at once are not faster on a CPU

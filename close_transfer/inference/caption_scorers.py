@@ -18,7 +18,8 @@ from close_transfer.data.examples import Example, ImageRef
 from close_transfer.encoders import AnyEncoder, load_encoder
 from close_transfer.encoders.embeddings import encode_image_refs, encode_texts
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.tasks import build_task
 from close_transfer.tasks.captioning import Captioning

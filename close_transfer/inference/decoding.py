@@ -3,8 +3,8 @@
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerBase, __version__
 from close_transfer.config.choices import InputModality
 from close_transfer.core.arrays import Float32Array, IntArray
 from close_transfer.core.atomic_files import fingerprint
-from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.beam_search import SearchSettings, search_beams
 from close_transfer.inference.decoding_precision import decode_in
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.journal import PredictionJournal, parse_prediction
 from close_transfer.inference.label_scores import LabelIds, score_labels, score_many_labels, score_rows
 from close_transfer.models.lm_wrappers import Context, check_positions
@@ -27,49 +27,6 @@ from close_transfer.models.network import TransferNetwork
 from close_transfer.models.prompt_format import TextFormat
 from close_transfer.models.token_trees import has_token_tree
 from close_transfer.training.ragged import Ragged
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """Settings of the decoding.
-
-    Attributes:
-        num_beams: number of beams of the beam search; 1 is greedy.
-        num_return: candidates per answer, likeliest first; at most `num_beams` in beam search.
-        top_p: share of the probability that the sampled tokens hold together, above 0 and at most 1 (nucleus sampling,
-            Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
-        temperature: temperature of sampling.
-        seed: seed of sampling.
-        precision: precision of matrix products, except the logits; weights stay as they are.
-    """
-
-    num_beams: int
-    num_return: int = 1
-    top_p: float | None = None
-    temperature: float = 1.0
-    seed: int = 0
-    precision: Literal["fp32", "bf16"] = "fp32"
-
-    def __post_init__(self) -> None:
-        if self.top_p is not None and self.num_beams != 1:
-            raise UserError(
-                f"top_p={self.top_p} samples and num_beams={self.num_beams} searches, so they cannot be combined. Give "
-                "num_beams=1 to sample, or leave top_p out"
-            )
-        if self.top_p is None and self.num_return > self.num_beams:
-            raise UserError(
-                f"num_return={self.num_return} is more than num_beams={self.num_beams}. Raise num_beams, or sample "
-                "with top_p=0.9 num_beams=1"
-            )
-
-    def build_generate_arguments(self) -> dict[str, Any]:
-        """Return these settings as keyword arguments of transformers' `generate`."""
-        common = {"num_beams": self.num_beams, "num_return_sequences": self.num_return}
-        if self.top_p is None:
-            return {**common, "do_sample": False}
-        # transformers' own default, top_k=50, would cut the nucleus short.
-        return {**common, "do_sample": True, "top_p": self.top_p, "top_k": 0, "temperature": self.temperature}
-
 
 # Returns the raw vectors, shape (rows, dim), of positions of examples.
 GatherVectors = Callable[[IntArray], Float32Array]
@@ -169,10 +126,7 @@ class Decoder:
                 small.
         """
         work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
-        with (
-            explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)),
-            decode_in(self._decoding.precision, self._model.lm),
-        ):
+        with explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)), torch.inference_mode():
             return self._answer(ids, vectors, prompts, labels)
 
     def _answer(
@@ -182,14 +136,11 @@ class Decoder:
         remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
         check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
         label_scores = None
-        if labels:
-            label_ids = self._encode_labels(prompts, labels, self._max_new)
-            label_scores = score_labels(self._model.lm, self._model.conditioning, context, label_ids)
-        with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
-            # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
-            if self._decoding.top_p is not None:
-                torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
-            texts, scores = self._generate(context)
+        with decode_in(self._decoding.precision, self._model.lm):
+            if labels:
+                label_ids = self._encode_labels(prompts, labels, self._max_new)
+                label_scores = score_labels(self._model.lm, self._model.conditioning, context, label_ids)
+            texts, scores = self._write(context, ids)
         predictions = []
         for row, example_id in enumerate(ids):
             count = self._decoding.num_return
@@ -208,6 +159,16 @@ class Decoder:
             )
         return predictions
 
+    def _write(self, context: Context, ids: Sequence[str]) -> tuple[list[str], list[float]]:
+        """Return the texts and their scores; samples follow from the seed and the ids."""
+        if self._decoding.top_p is None:
+            return self._generate(context)
+        # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
+        with torch.random.fork_rng():
+            torch.manual_seed(int(fingerprint([str(self._decoding.seed), *ids])[:15], 16))
+            return self._generate(context)
+
+    @torch.inference_mode()
     def score_texts(
         self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
     ) -> list[list[float]]:
@@ -226,23 +187,24 @@ class Decoder:
         ids = [
             target for target, _ in self._format.encode_targets(written, sys.maxsize, [prompts[row] for row in rows])
         ]
+        context = self._read(vectors, prompts)
+        check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
+        selected = context.select(torch.tensor(rows, device=context.states.device))
         with decode_in(self._decoding.precision, self._model.lm):
-            context = self._read(vectors, prompts)
-            check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
-            selected = context.select(torch.tensor(rows, device=context.states.device))
             likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]
 
+    @torch.inference_mode()
     def score_every_text(self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[str]) -> Tensor:
         """Return the log-likelihood of every text for every row, shape (rows, texts); the rest is as for `score_texts`.
 
         The texts share a row's context, and tokens that begin several of them are computed once.
         """
+        context = self._read(vectors, prompts)
         ids = self._encode_labels(prompts, texts, sys.maxsize)
         longest = max(len(text) for row in ids for text in row)
+        check_positions(self._model.lm, context.states.shape[1], longest, "Give shorter texts")
         with decode_in(self._decoding.precision, self._model.lm):
-            context = self._read(vectors, prompts)
-            check_positions(self._model.lm, context.states.shape[1], longest, "Give shorter texts")
             return score_many_labels(self._model.lm, self._model.conditioning, context, ids)
 
     def _read(self, vectors: Float32Array, prompts: Sequence[str]) -> Context:

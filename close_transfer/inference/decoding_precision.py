@@ -28,12 +28,12 @@ def resolve_decoding_precision(setting: DecodingPrecision, device: str) -> Liter
 
 @contextmanager
 def decode_in(precision: Literal["fp32", "bf16"], lm: PreTrainedModel) -> Iterator[None]:
-    """Compute without gradients, and matrix products in this precision, except the logits.
+    """Compute matrix products in this precision, except the logits.
 
     Logits of bf16 have three digits, so several likely words would have equal ones, and other texts would win.
     """
     head, device = lm.get_output_embeddings(), lm.device.type
-    with torch.inference_mode(), cast_products(precision, device):
+    with cast_products(precision, device):
         if precision == "fp32" or head is None:
             yield
             return

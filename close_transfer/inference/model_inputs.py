@@ -13,8 +13,8 @@ from close_transfer.config.components import find_encoder_class
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
-from close_transfer.inference.decoding import Decoding
 from close_transfer.inference.decoding_precision import resolve_decoding_precision
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.tasks import get_task
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]

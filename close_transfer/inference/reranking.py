@@ -12,8 +12,8 @@ from close_transfer.core.arrays import FloatArray
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders import Encoder, load_encoder
-from close_transfer.inference.decoding import Decoding
 from close_transfer.inference.decoding_precision import resolve_decoding_precision
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.network import TransferNetwork
 
 

@@ -133,8 +133,8 @@ class TransferModel(SavedModel):
             temperature: temperature of sampling, above 0; only applies with `top_p`.
             seed: seed of sampling, 0 or more.
             batch_size: inputs per decoding batch.
-            precision: precision of matrix products: "fp32", "bf16", which changes a few texts, or "auto": bf16 on a GPU
-                that has it.
+            precision: precision of the steps that write: "fp32", "bf16", which changes a few texts, or "auto": bf16 on a
+                GPU that has it.
 
         Returns:
             One `Prediction` per input, in order. Its `text` is the label for tasks with labels, else the first

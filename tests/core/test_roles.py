@@ -116,7 +116,7 @@ def test_settings_count_only_with_those_that_they_are_of(given, counting):
     config = compose_config("evaluate", EvaluateConfig, ["task=captioning", *typed])
     settings = drop_settings(EvaluateConfig, config.model_dump(mode="json"), Role.LOCATION, Role.REPORTING, Role.TEST)
     counted = drop_idle_settings(EvaluateConfig, settings)
-    assert set(counted) - {"checkpoint", "num_beams", "batch_size"} == counting
+    assert set(counted) - {"checkpoint", "num_beams", "batch_size", "decoding_precision"} == counting
 
 
 def test_unknown_keys_stay():

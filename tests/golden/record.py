@@ -15,7 +15,8 @@ import torch
 from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from close_transfer.core.command_line import compose_config, options
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import END_TOKEN
 from close_transfer.models.network import TransferConfig, TransferNetwork

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoConfig
 
 from close_transfer.inference.batch_size import choose_batch_size, count_bytes
-from close_transfer.inference.decoding import Decoding
+from close_transfer.inference.decoding_settings import Decoding
 from tests.golden.record import build_fixed_network
 
 

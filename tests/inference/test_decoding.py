@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from close_transfer.core.errors import UserError
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from tests.families import tiny_family
 from tests.models.test_language_models import DIM, built
 

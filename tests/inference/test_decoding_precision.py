@@ -8,8 +8,9 @@ import torch
 
 from close_transfer.core.errors import UserError
 from close_transfer.inference import decoding_precision
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.decoding_precision import decode_in, resolve_decoding_precision
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.model_inputs import check_precision
 from tests.families import tiny_family
 from tests.models.test_language_models import ANSWERS, EXAMPLES, StandInScenes, built, learned
@@ -74,15 +75,15 @@ def test_products_are_bf16_and_the_logits_are_not(parts):
         with CountedProducts() as counted:
             answer(model, tokenizer, precision=precision)
         assert {kind for kind, width in counted.products if width == vocabulary} == {torch.float32}
-        assert {kind for kind, width in counted.products if width != vocabulary} == {dtype}
+        others = {kind for kind, width in counted.products if width != vocabulary}
+        assert others == {torch.float32, dtype}, "contexts are read in fp32"
 
 
+@torch.inference_mode()
 def test_fp32_is_as_it_is_without_this_setting(parts):
     model, _ = parts
     vectors, none = torch.from_numpy(StandInScenes().vectors), torch.zeros(8, 0, dtype=torch.long)
-    with torch.inference_mode():
-        plain = model.read(vectors, none, none, "text").states
-    head = model.lm.get_output_embeddings()
+    plain, head = model.read(vectors, none, none, "text").states, model.lm.get_output_embeddings()
     with decode_in("fp32", model.lm):
         assert torch.equal(model.read(vectors, none, none, "text").states, plain)
         assert "forward" not in vars(head)

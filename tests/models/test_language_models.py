@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 from close_transfer.config.language_models import LoraConfig, PretrainedLM
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Example
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.language_models import build_language_model
 from close_transfer.models.lm_wrappers import IGNORED
 from close_transfer.models.network import TransferConfig, TransferNetwork

@@ -8,7 +8,8 @@ from transformers import AutoTokenizer
 from close_transfer.cli import compose_config
 from close_transfer.config.train import TrainConfig
 from close_transfer.core.errors import UserError
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.prefix_words import find_nearest_words
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.language_models import build_language_model

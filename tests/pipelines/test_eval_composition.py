@@ -10,7 +10,8 @@ from PIL import Image
 from close_transfer.cli import compose_config
 from close_transfer.config.eval_composition import EvalCompositionConfig
 from close_transfer.core.errors import UserError
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.loading import load_model
 from close_transfer.pipelines.eval_composition import eval_composition
 from tests.commands import run_command

@@ -12,7 +12,8 @@ from PIL import Image
 from close_transfer.cli import compose_config
 from close_transfer.config.probe_encoder import ProbeEncoderConfig
 from close_transfer.core.errors import UserError
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.transfer_model import TransferModel
 from close_transfer.pipelines.probe_encoder import load_classifications, probe_encoder
 from close_transfer.reports.probe_report import describe_probes

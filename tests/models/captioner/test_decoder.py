@@ -11,7 +11,8 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from close_transfer.core.errors import UserError
 from close_transfer.inference.beam_search import SearchSettings, search_beams
-from close_transfer.inference.decoding import Decoder, Decoding
+from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.models.bpe_tokenizer import train_bpe
 from close_transfer.models.captioner import CaptionerDecoder, CaptionerDecoderConfig
 from close_transfer.models.language_models import END_TOKEN
