@@ -1,9 +1,12 @@
 """Parts and losses of the objectives without language."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from close_transfer.config.components import LoopConfig
 from close_transfer.models.image_classifier import ImageClassifier, ImageClassifierConfig
@@ -15,6 +18,7 @@ from close_transfer.models.masked_autoencoder import (
 )
 from close_transfer.training.captioned_images import CaptionedImages
 from close_transfer.training.image_encoder_objectives import ClassificationObjective, MaskedPatchesObjective
+from close_transfer.training.parts import map_tensors
 from close_transfer.training.ragged import Ragged
 from tests.settings import read_settings
 
@@ -139,3 +143,19 @@ def test_masks_follow_the_seed_and_the_step():
     assert torch.equal(draw(3).sort(dim=1).values, torch.arange(4).expand(120, 4))
     shares = draw(3)[:, 0].bincount(minlength=4) / 120
     assert shares.min() > 0.12  # each patch is visible as often as another, about 0.25
+
+
+@pytest.mark.parametrize("name", ["kinds", "classes", "masked"])
+def test_a_forward_pass_reads_nothing_back_and_stays_on_the_gpu(name, classifier, autoencoder):
+    """PyTorch's fake tensors know devices and shapes alone: reading a value or mixing devices raises."""
+    objective = {"kinds": make_classes(KINDS), "classes": make_classes(CLASSES), "masked": make_masked()}[name]
+    (part,) = objective.make_parts(0, ROWS, 1, 1)
+    gpu = SimpleNamespace(autocast=lambda: torch.autocast("cuda", torch.bfloat16))
+    with FakeTensorMode() as fake:
+        model = autoencoder if name == "masked" else classifier
+        for module in model.modules():
+            for key, weight in module.named_parameters(recurse=False):
+                setattr(module, key, torch.nn.Parameter(fake.from_tensor(weight).detach().to("cuda")))
+        part = map_tensors(lambda tensor: fake.from_tensor(tensor).to("cuda"), part)
+        loss = objective.compute_loss(model.train(), part, NOISE, gpu)
+        assert loss.device.type == "cuda" and loss.dtype == torch.float32
