@@ -25,9 +25,8 @@ from studies.config import StudyCaptionersConfig
 def _draw_curves(axes: Axes, systems: Mapping[str, SystemScores], is_perplexity: bool) -> None:
     """Draw each system's loss by step: the mean over seeds as a line, their range as a band."""
     for name, system in systems.items():
-        # An earlier seed may have been stopped and resumed; every seed validates at the same steps.
-        steps = [step for step, _ in next(iter(system.curves.values()))]
-        losses = np.asarray([[loss for _, loss in curve][: len(steps)] for curve in system.curves.values()])
+        steps = [step for step, _ in next(iter(system.curves.values()))]  # the same for all seeds
+        losses = np.asarray([[loss for _, loss in curve] for curve in system.curves.values()])
         values = np.exp(losses) if is_perplexity else losses
         (line,) = axes.plot(steps, values.mean(axis=0), marker="o", ms=3, label=escape_label(name))
         axes.fill_between(steps, values.min(axis=0), values.max(axis=0), color=line.get_color(), alpha=0.2)
@@ -51,19 +50,29 @@ def draw_figure(systems: Mapping[str, SystemScores]) -> bytes | None:
     return render_svg(figure)
 
 
-def _describe_system(system: SystemScores, num_bootstrap: int) -> dict[str, Any]:
+def _describe_metrics(systems: Mapping[str, SystemScores], num_bootstrap: int) -> dict[str, dict[str, Any]]:
+    """Return the scores by system and metric. Metrics with as many scenes follow each other, which keeps the draws."""
+    described: dict[str, dict[str, Any]] = {name: {} for name in systems}
+    rows = [(name, *row) for name, system in systems.items() for row in system.by_metric.items()]
+    for name, metric, scores in sorted(rows, key=lambda row: len(row[2].counts)):
+        described[name][metric] = {
+            "score": scores.score,
+            "interval": list(scores.compute_interval(num_bootstrap)),
+            "by_seed": scores.by_seed,
+        }
+    return described
+
+
+def _describe_systems(systems: Mapping[str, SystemScores], num_bootstrap: int) -> dict[str, Any]:
+    metrics = _describe_metrics(systems, num_bootstrap)
     return {
-        "seeds": list(system.curves),
-        "perplexity": {"mean": system.perplexity, "by_seed": system.perplexities},
-        "validation_losses": {str(seed): curve for seed, curve in system.curves.items()},
-        "metrics": {
-            metric: {
-                "score": scores.score,
-                "interval": list(scores.compute_interval(num_bootstrap)),
-                "by_seed": scores.by_seed,
-            }
-            for metric, scores in system.by_metric.items()
-        },
+        name: {
+            "seeds": list(system.curves),
+            "perplexity": {"mean": system.perplexity, "by_seed": system.perplexities},
+            "validation_losses": {str(seed): curve for seed, curve in system.curves.items()},
+            "metrics": metrics[name],
+        }
+        for name, system in systems.items()
     }
 
 
@@ -106,7 +115,7 @@ def write_report(config: StudyCaptionersConfig, jobs: Sequence[Job]) -> str:
             "gates": [
                 {"name": gate.name, "status": gate.status, "checks": list(map(asdict, gate.checks))} for gate in gates
             ],
-            "systems": {name: _describe_system(system, config.num_bootstrap) for name, system in systems.items()},
+            "systems": _describe_systems(systems, config.num_bootstrap),
             "not_finished": missing,
         },
     )

@@ -49,9 +49,9 @@ class SystemScores:
 
 
 def read_curve(folder: Path) -> list[tuple[int, float]]:
-    """Return (step, loss) of each validation of a training."""
+    """Return (step, loss) of each validation of a training, in order."""
     entries = [entry for entry in RunFolder(folder).read_log() if "validation_loss" in entry]
-    return [(entry["step"], entry["validation_loss"]) for entry in entries]
+    return sorted({entry["step"]: entry["validation_loss"] for entry in entries}.items())
 
 
 def _read_step(name: str, folder: Path) -> dict[str, ItemScores]:
