@@ -50,7 +50,7 @@ def _keep_precision(layer: nn.Module, device: str) -> Iterator[None]:
         with torch.autocast(device, enabled=False):
             return forward(states.to(dtype))
 
-    layer.forward = compute  # type: ignore[method-assign]
+    layer.forward = compute
     try:
         yield
     finally:
