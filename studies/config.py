@@ -224,7 +224,7 @@ class SweepNoiseConfig(StrictModel):
 class PretrainingConfig(StrictModel):
     """System of the study of captioners, an entry of `systems`; it gives only the settings that it needs."""
 
-    command: str = "train_captioner"  # command that trains it
+    command: Literal["train_captioner", "train_text_tower", "train_image_encoder"] = "train_captioner"  # trains it
     settings: str = ""  # settings of that command
     seeds: Positive | None = None  # trainings, one per seed; None: as many as the study
 
@@ -242,6 +242,7 @@ class StudyCaptionersConfig(StrictModel):
     recipe_overrides: str
     with_recipes: bool
     seeds: Positive
+    train_only: Annotated[bool, Role.REPORTING]
     report_only: Annotated[bool, Role.REPORTING]
     num_bootstrap: Annotated[Positive, Role.REPORTING]
     num_workers: Annotated[Positive, Role.THROUGHPUT]

@@ -15,6 +15,8 @@ AutoNoise = Literal["auto", "auto-unpaired", "auto-paired"]
 NoiseRule = Literal["largest_coordinate", "cosine", "shifted_validation"]
 # Precision that training or an encoder computes in, on auto by the device; weights are always kept in fp32.
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+# Precision of decoding. No fp16, because T5's activations exceed its range.
+DecodingPrecision = Literal["auto", "fp32", "bf16"]
 CudaGraphs = Literal["auto", "always", "never"]
 ExtraMetricName = Literal["spice", "clipscore"]
 

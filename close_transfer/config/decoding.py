@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from close_transfer.config.choices import DecodingPrecision
 from close_transfer.config.components import ClipConfig, EmbeddingCacheConfig
 from close_transfer.core.roles import CountsWith, Role
 from close_transfer.core.schema import AboveZero, Natural, Positive, StrictModel
@@ -42,6 +43,7 @@ class AnsweringConfig(TextMemoryConfig):
     top_p: Annotated[Annotated[float, Field(gt=0, le=1)] | None, CountsWith("top_p")]
     temperature: Annotated[AboveZero, CountsWith("top_p")]
     sampling_seed: Annotated[Natural, CountsWith("top_p")]
+    decoding_precision: DecodingPrecision
     rerank: Annotated[bool, CountsWith("rerank")]
     rerank_encoder: Annotated[ClipConfig | None, CountsWith("rerank")] = None
 

@@ -1,4 +1,4 @@
-"""Precision of a frozen encoder's matrix products. Its weights stay in float32, and so do the sums of a causal text tower."""
+"""Precision of matrix products. Weights stay in float32, and so do sums that a network carries from layer to layer."""
 
 from typing import Literal
 
@@ -17,9 +17,14 @@ def resolve_precision(setting: Precision, device: str) -> Literal["fp32", "bf16"
         return setting
     if not device.startswith("cuda"):
         return "fp32"
-    if torch.cuda.is_bf16_supported(including_emulation=False):
+    if has_bf16(device):
         return "bf16"
     return "fp16" if torch.cuda.get_device_capability(device) >= _FIRST_WITH_FAST_HALF else "fp32"
+
+
+def has_bf16(device: str) -> bool:
+    """Return True if the device is a GPU that computes in bf16; others only imitate it, slowly."""
+    return device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def get_dtype(precision: str) -> torch.dtype:

@@ -193,6 +193,7 @@ def describe_system_settings(
             trained,
             describe_adapters(adapters, std),
             *(words for key, words in descriptions.items() if evaluation.get(key)),
+            *(["in bf16"] if evaluation.get("decoding_precision") == "bf16" else []),
         ]
     )
 

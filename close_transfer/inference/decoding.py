@@ -4,7 +4,7 @@ import itertools
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders.out_of_memory import advise_halving, explain_lack_of_memory
 from close_transfer.inference.beam_search import SearchSettings, search_beams
+from close_transfer.inference.decoding_precision import decode_in
 from close_transfer.inference.journal import PredictionJournal, parse_prediction
 from close_transfer.inference.label_scores import LabelIds, score_labels, score_many_labels, score_rows
 from close_transfer.models.lm_wrappers import Context, check_positions
@@ -39,6 +40,7 @@ class Decoding:
             Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
         temperature: temperature of sampling.
         seed: seed of sampling.
+        precision: precision of matrix products, except the logits; weights stay as they are.
     """
 
     num_beams: int
@@ -46,6 +48,7 @@ class Decoding:
     top_p: float | None = None
     temperature: float = 1.0
     seed: int = 0
+    precision: Literal["fp32", "bf16"] = "fp32"
 
     def __post_init__(self) -> None:
         if self.top_p is not None and self.num_beams != 1:
@@ -166,7 +169,10 @@ class Decoder:
                 small.
         """
         work = f"answering {self._batch_size} examples at a time with num_beams={self._decoding.num_beams}"
-        with explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)), torch.inference_mode():
+        with (
+            explain_lack_of_memory(work, advise_halving("batch_size", self._batch_size)),
+            decode_in(self._decoding.precision, self._model.lm),
+        ):
             return self._answer(ids, vectors, prompts, labels)
 
     def _answer(
@@ -175,7 +181,10 @@ class Decoder:
         context = self._read(vectors, prompts)
         remedy = "Give shorter prompts, or train with a smaller task.max_prompt_tokens"
         check_positions(self._model.lm, context.states.shape[1], self._max_new, remedy)
-        label_scores = self._score_labels(context, prompts, labels) if labels else None
+        label_scores = None
+        if labels:
+            label_ids = self._encode_labels(prompts, labels, self._max_new)
+            label_scores = score_labels(self._model.lm, self._model.conditioning, context, label_ids)
         with torch.random.fork_rng(enabled=self._decoding.top_p is not None):
             # Each batch has its own seed, so it is sampled the same whether or not batches before it came from a journal.
             if self._decoding.top_p is not None:
@@ -199,7 +208,6 @@ class Decoder:
             )
         return predictions
 
-    @torch.inference_mode()
     def score_texts(
         self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[Sequence[str]]
     ) -> list[list[float]]:
@@ -213,28 +221,29 @@ class Decoder:
         Raises:
             UserError: if prompt and text may need more positions than the language model has.
         """
-        context = self._read(vectors, prompts)
         rows = [row for row, group in enumerate(texts) for _ in group]
-        targets = self._format.encode_targets(
-            [text for group in texts for text in group], sys.maxsize, [prompts[row] for row in rows]
-        )
-        ids = [target for target, _ in targets]
-        check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
-        selected = context.select(torch.tensor(rows, device=context.states.device))
-        likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
+        written = [text for group in texts for text in group]
+        ids = [
+            target for target, _ in self._format.encode_targets(written, sys.maxsize, [prompts[row] for row in rows])
+        ]
+        with decode_in(self._decoding.precision, self._model.lm):
+            context = self._read(vectors, prompts)
+            check_positions(self._model.lm, context.states.shape[1], max(map(len, ids)), "Give shorter texts")
+            selected = context.select(torch.tensor(rows, device=context.states.device))
+            likelihoods = iter(score_rows(self._model.lm, self._model.conditioning, selected, ids).tolist())
         return [list(itertools.islice(likelihoods, len(group))) for group in texts]
 
-    @torch.inference_mode()
     def score_every_text(self, vectors: Float32Array, prompts: Sequence[str], texts: Sequence[str]) -> Tensor:
         """Return the log-likelihood of every text for every row, shape (rows, texts); the rest is as for `score_texts`.
 
         The texts share a row's context, and tokens that begin several of them are computed once.
         """
-        context = self._read(vectors, prompts)
         ids = self._encode_labels(prompts, texts, sys.maxsize)
         longest = max(len(text) for row in ids for text in row)
-        check_positions(self._model.lm, context.states.shape[1], longest, "Give shorter texts")
-        return score_many_labels(self._model.lm, self._model.conditioning, context, ids)
+        with decode_in(self._decoding.precision, self._model.lm):
+            context = self._read(vectors, prompts)
+            check_positions(self._model.lm, context.states.shape[1], longest, "Give shorter texts")
+            return score_many_labels(self._model.lm, self._model.conditioning, context, ids)
 
     def _read(self, vectors: Float32Array, prompts: Sequence[str]) -> Context:
         states = torch.from_numpy(vectors).to(self._model.device)
@@ -282,11 +291,6 @@ class Decoder:
             is_counted = (num_ends - (tokens == self._format.end).int()) == 0  # up to and including the end token
             scores = (token_scores.masked_fill(~is_counted, 0).sum(dim=1) / is_counted.sum(dim=1)).float()
         return self._format.decode(tokens), scores.tolist()
-
-    def _score_labels(self, context: Context, prompts: Sequence[str], labels: Sequence[str]) -> Tensor:
-        """Return the log-likelihood of every label, end token included; shape (examples, labels)."""
-        ids = self._encode_labels(prompts, labels, self._max_new)
-        return score_labels(self._model.lm, self._model.conditioning, context, ids)
 
     def _encode_labels(self, prompts: Sequence[str], labels: Sequence[str], max_tokens: int) -> list[LabelIds]:
         ids_by_prompt: dict[str, LabelIds] = {}

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from close_transfer.config.choices import InputModality
+from close_transfer.config.choices import DecodingPrecision, InputModality
 from close_transfer.config.components import find_encoder_class
 from close_transfer.core.arrays import Float32Array
 from close_transfer.core.errors import UserError
 from close_transfer.data.image_files import convert_to_rgb, open_image
 from close_transfer.inference.decoding import Decoding
+from close_transfer.inference.decoding_precision import resolve_decoding_precision
 from close_transfer.tasks import get_task
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
@@ -192,8 +193,25 @@ def check_single_candidate(decoding: Mapping[str, Any]) -> None:
         )
 
 
+def check_precision(precision: Any, device: str) -> Literal["fp32", "bf16"]:
+    """Return the precision that this value of the argument gives on a device.
+
+    Raises:
+        UserError: if it is unknown, or the device does not compute in it.
+    """
+    if precision not in get_args(DecodingPrecision):
+        raise UserError(f"precision={precision} is unknown. Give one of {', '.join(get_args(DecodingPrecision))}")
+    return resolve_decoding_precision(precision, device)
+
+
 def check_decoding(
-    num_beams: int | None, num_return: int, top_p: float | None, temperature: float, seed: int, task_beams: int
+    num_beams: int | None,
+    num_return: int,
+    top_p: float | None,
+    temperature: float,
+    seed: int,
+    task_beams: int,
+    precision: Literal["fp32", "bf16"] = "fp32",
 ) -> Decoding:
     """Check the settings of the decoding.
 
@@ -204,6 +222,7 @@ def check_decoding(
         temperature: temperature of sampling.
         seed: seed of sampling.
         task_beams: number of beams of the task, used if `num_beams` is None.
+        precision: precision of matrix products.
 
     Raises:
         UserError: if a number is out of range, or two of them cannot be combined.
@@ -223,6 +242,7 @@ def check_decoding(
         top_p,
         float(temperature),
         check_whole_number("seed", seed, minimum=0),
+        precision,
     )
 
 

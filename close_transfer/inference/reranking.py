@@ -13,6 +13,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
 from close_transfer.encoders import Encoder, load_encoder
 from close_transfer.inference.decoding import Decoding
+from close_transfer.inference.decoding_precision import resolve_decoding_precision
 from close_transfer.models.network import TransferNetwork
 
 
@@ -20,10 +21,11 @@ def build_decoding(config: AnsweringConfig, model: TransferNetwork) -> Decoding:
     """Return the decoding that a command's settings name; the task's number of beams is the default.
 
     Raises:
-        UserError: if there are more candidates than beams, or both beams and sampling.
+        UserError: if there are more candidates than beams, or both beams and sampling, or the device lacks the precision.
     """
     num_beams = config.num_beams or (1 if config.top_p is not None else model.config.task["num_beams"])
-    return Decoding(num_beams, config.num_return, config.top_p, config.temperature, config.sampling_seed)
+    precision = resolve_decoding_precision(config.decoding_precision, model.device.type)
+    return Decoding(num_beams, config.num_return, config.top_p, config.temperature, config.sampling_seed, precision)
 
 
 class Reranker:

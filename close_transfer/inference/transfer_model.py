@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from close_transfer.config.choices import InputModality
+from close_transfer.config.choices import DecodingPrecision, InputModality
 from close_transfer.core.arrays import Float32Array, FloatArray
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
@@ -23,6 +23,7 @@ from close_transfer.inference.model_inputs import (
     check_decoding,
     check_embeddings,
     check_input_modality,
+    check_precision,
     check_prompt,
     check_single_candidate,
     check_text,
@@ -52,7 +53,7 @@ class TransferModel(SavedModel):
 
         Args:
             images: a path, a `PIL.Image` or a uint8 array of shape (height, width, 3); or a sequence of these.
-            decoding: keyword arguments of `write` for the decoding: num_beams, top_p, temperature, seed, batch_size.
+            decoding: keyword arguments of `write` for the decoding: num_beams, top_p, temperature, seed, batch_size, precision.
 
         Returns:
             A string for one image; a list of strings, in order, for a sequence.
@@ -113,6 +114,7 @@ class TransferModel(SavedModel):
         temperature: float = 1.0,
         seed: int = 0,
         batch_size: int = 64,
+        precision: DecodingPrecision = "fp32",
     ) -> list[Prediction]:
         """Write text for many images, texts or vectors; give exactly one of the three.
 
@@ -131,6 +133,8 @@ class TransferModel(SavedModel):
             temperature: temperature of sampling, above 0; only applies with `top_p`.
             seed: seed of sampling, 0 or more.
             batch_size: inputs per decoding batch.
+            precision: precision of matrix products: "fp32", "bf16", which changes a few texts, or "auto": bf16 on a GPU
+                that has it.
 
         Returns:
             One `Prediction` per input, in order. Its `text` is the label for tasks with labels, else the first
@@ -143,7 +147,8 @@ class TransferModel(SavedModel):
                 out of its range.
         """
         task = self.network.config.task
-        decoding = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"])
+        resolved = check_precision(precision, self.network.device.type)
+        decoding = check_decoding(num_beams, num_return, top_p, temperature, seed, task["num_beams"], resolved)
         batch_size, prompt = check_whole_number("batch_size", batch_size), check_prompt(prompt, task)
         images, texts = as_list(images, "images"), as_list(texts, "texts")
         inputs = {"images": len(images) > 0, "texts": len(texts) > 0, "embeddings": embeddings is not None}

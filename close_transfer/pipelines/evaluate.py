@@ -23,6 +23,7 @@ from close_transfer.evaluation.record import NOT_ASKED, Evaluation
 from close_transfer.inference.batch_size import choose_batch_size
 from close_transfer.inference.build_text_memory import build_text_memory
 from close_transfer.inference.decoding import Decoder
+from close_transfer.inference.decoding_precision import resolve_decoding_precision
 from close_transfer.inference.journal import PredictionJournal, fingerprint_inputs
 from close_transfer.inference.loading import check_encoder, load_model
 from close_transfer.inference.reranking import Reranker, build_decoding
@@ -49,6 +50,9 @@ def evaluate(config: EvaluateConfig) -> Evaluation:
             f"task={config.task}: the run at {run} was trained for task={trained.task.name}. Give that task, or another run"
         )
     device = pick_device(config.device)
+    # The results name the precision of the texts, so not "auto".
+    precision = resolve_decoding_precision(config.decoding_precision, device)
+    config = config.model_copy(update={"decoding_precision": precision})
     model, tokenizer = load_model(run, config.checkpoint, device, config.base_model)
     facts |= {"statistics": model.config.statistics}
     data, clip, task = _choose_data(config, trained), config.clip or trained.clip, build_task(trained.task)

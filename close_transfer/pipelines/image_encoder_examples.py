@@ -47,9 +47,10 @@ def load_image_examples(config: TrainImageEncoderConfig) -> ImageExamples:
     if not needs_classes:
         return ImageExamples(load_captioned_data(config), None, is_ordered_by_texts=True)
     check_has_classes(config.data)
-    if isinstance(config.data, PicturebookData):
+    if config.data.is_generated:
         data = load_captioned_data(config)
-        return ImageExamples(data, _label_kinds(config.data, data), is_ordered_by_texts=True)
+        labels = _label_kinds(config.data, data)  # type: ignore[arg-type]  # Picturebook's settings
+        return ImageExamples(data, labels, is_ordered_by_texts=True)
     # Classes are names, often of one word or a number, so the check of sentences does not apply.
     unchecked = config.data.model_copy(update={"check_text": False})
     data = load_captioned_data(config.model_copy(update={"data": unchecked}))

@@ -71,6 +71,7 @@ def _write_untrained(config: TrainImageEncoderConfig, folder: Path) -> Outcome:
     sizes = select_vision_sizes(config.captioner)
     vision = build_vision_transformer(sizes)
     outcome = Outcome(PretrainingState(), stopped_early=False)
+    PartialState().wait_for_everyone()  # all have checked the folder before it is written
     if PartialState().is_main_process:
         save_encoder(folder / ENCODER_FOLDER, vision, sizes)
         counts = {"encoder_parameters": _count_parameters(vision)}

@@ -7,6 +7,7 @@ from transformers.utils.logging import disable_progress_bar
 from close_transfer.config.choices import CudaGraphs, Precision
 from close_transfer.config.components import LoopConfig
 from close_transfer.core.errors import UserError
+from close_transfer.encoders.precision import has_bf16
 
 # Recording the graphs of some ten shapes takes about as long as a hundred plain steps.
 _MIN_GRAPH_STEPS = 300
@@ -26,7 +27,7 @@ def build_accelerator(device: str, precision: Precision, cuda_graphs: CudaGraphs
     if device == "cpu" and precision == "fp16":
         raise UserError("precision=fp16: a CPU does not train in fp16. Give fp32 or bf16")
     if precision == "auto":
-        precision = "bf16" if device != "cpu" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        precision = "bf16" if has_bf16(device) else "fp32"
     accelerator = Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
     if cuda_graphs == "always" and not _can_use_graphs(accelerator):
         raise UserError("cuda_graphs=always: needs a GPU, and one process. Give cuda_graphs=auto")

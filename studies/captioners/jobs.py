@@ -5,6 +5,7 @@ A step is one command: the training, a test of it, or a recipe on its encoder. A
 
 import contextlib
 import os
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ class Step:
         script: name of the command's script.
         settings: settings of the command, without `resume`.
         folder: output folder of the command.
+        study: folder of the study, which holds it.
         needed: settings of the steps that it uses, which decide its results too.
     """
 
@@ -42,6 +44,7 @@ class Step:
     script: str
     settings: tuple[str, ...]
     folder: Path
+    study: Path
     needed: tuple[str, ...] = ()
 
     def _collect_settings(self) -> dict[str, list[str] | str]:
@@ -62,9 +65,10 @@ class Step:
         path = self.folder / _SETTINGS_FILE
         if not path.is_file():
             return False
-        old, new = read_json(path), self._collect_settings()
+        place = self.folder.relative_to(self.study).as_posix()
+        old, new = (_make_movable(settings, place) for settings in (read_json(path), self._collect_settings()))
         if old != new:
-            differing = sorted({*_flatten(old)} ^ {*_flatten(new)})
+            differing = sorted(old ^ new)
             raise UserError(
                 f"{self.folder} holds results of other settings ({', '.join(differing)}). Give another output=, or remove "
                 "that folder"
@@ -88,10 +92,9 @@ class Step:
         """
         command = COMMANDS[_find_command(self.script)]
         more = self._choose_resume()
-        if more is not None:
-            arguments = {"arguments": self.settings} if command.takes_arguments else {}
-            if command.load_main()(self.compose(*more), **command.list_scripts()[self.script], **arguments):
-                raise UserError("was stopped early. Run the same command to resume it")
+        # `main` gets no typed arguments: its check of them refuses settings without an effect, and systems share settings.
+        if more is not None and command.load_main()(self.compose(*more), **command.list_scripts()[self.script]):
+            raise UserError("was stopped early. Run the same command to resume it")
         self.mark_finished()
 
     def mark_finished(self) -> None:
@@ -110,10 +113,17 @@ class Step:
         return ["resume=true"]
 
 
-def _flatten(settings: object) -> list[str]:
-    if isinstance(settings, dict):
-        return [text for value in settings.values() for text in _flatten(value)]
-    return [text for value in settings for text in _flatten(value)] if isinstance(settings, list) else [str(settings)]
+def _make_movable(settings: dict[str, list[str] | str], place: str) -> set[str]:
+    """Return recorded settings with paths relative to the study's folder, so that the study may be moved.
+
+    Args:
+        settings: settings as `Step` records them.
+        place: folder of the step below the study's folder.
+    """
+    texts = [text for value in settings.values() for text in ([value] if isinstance(value, str) else value)]
+    (output,) = (text for text in settings["settings"] if text.startswith("output="))
+    study = output.removeprefix("output=").removesuffix(place)
+    return {re.sub(rf"(?<=[=:]){re.escape(study)}", "", text) for text in texts}
 
 
 def _find_command(script: str) -> str:
@@ -139,6 +149,10 @@ class Job:
         """Return the folder of the trained model."""
         return self.steps[0].folder
 
+    def select_training(self) -> "Job":
+        """Return the job without its tests."""
+        return Job(self.system, self.seed, self.steps[:1])
+
     def find_missing_steps(self) -> list[Step]:
         """Return the steps that are not finished, in order.
 
@@ -151,14 +165,14 @@ class Job:
 def _list_recipe_steps(
     config: StudyCaptionersConfig, folder: Path, encoder: tuple[str, ...], needed: tuple[str, ...], seed: int
 ) -> list[Step]:
-    steps = []
+    steps, study = [], Path(config.output)
     for name, recipe in config.recipes.items():
         run = folder / f"recipe-{name}"
         training = (*encoder, *shlex.split(config.recipe_overrides), *shlex.split(recipe), f"seed={seed}")
         training = (*training, f"output={run}", f"runs={folder}", "task=captioning")
-        steps.append(Step(f"training of {name}", "train_on_images", training, run, needed))
+        steps.append(Step(f"training of {name}", "train_on_images", training, run, study, needed))
         test = (f"run={run}", f"output={run / CAPTIONS}", "leakage=false", *shlex.split(config.caption_overrides))
-        steps.append(Step(name, "eval_image", test, run / CAPTIONS, (*needed, *training)))
+        steps.append(Step(name, "eval_image", test, run / CAPTIONS, study, (*needed, *training)))
     return steps
 
 
@@ -166,13 +180,14 @@ def build_job(config: StudyCaptionersConfig, name: str, seed: int) -> Job:
     """Return the training of a system with a seed, and its tests: those that its kind of model can take."""
     system = config.systems[name]
     pretraining = PRETRAINING[system.command]
-    folder = Path(config.output) / name / f"seed-{seed}"
+    study = Path(config.output)
+    folder = study / name / f"seed-{seed}"
     training = (*shlex.split(config.train_overrides), *shlex.split(system.settings), f"seed={seed}", f"output={folder}")
-    steps = [Step(TRAINING, system.command, training, folder)]
+    steps = [Step(TRAINING, system.command, training, folder, study)]
 
     def add(step: str, script: str, tested: tuple[str, ...], overrides: str) -> None:
         settings = (*tested, f"output={folder / step}", *shlex.split(overrides))
-        steps.append(Step(step, script, settings, folder / step, training))
+        steps.append(Step(step, script, settings, folder / step, study, training))
 
     scorer, encoder = pretraining.name_scorer(folder), pretraining.name_encoder(folder)
     if scorer:

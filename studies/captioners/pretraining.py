@@ -38,4 +38,5 @@ PRETRAINING = {
     "train_text_tower": Pretraining(
         "text_tower.json", _ENCODER, ("clip=open_clip", "clip.model=local-dir:{folder}"), is_captioner=False
     ),
+    "train_image_encoder": Pretraining("image_encoder.json", _ENCODER, (), is_captioner=False),
 }

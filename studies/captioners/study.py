@@ -19,6 +19,8 @@ def run_study(config: StudyCaptionersConfig) -> str:
     errors: list[str] = []
     if not config.report_only:
         asked = [job for job in jobs if config.only is None or job.system in config.only]
+        if config.train_only:
+            asked = [job.select_training() for job in asked]
         for error in run_jobs(asked, config.num_workers):
             if error is None:
                 write_report(config, jobs)

@@ -42,6 +42,14 @@ def test_text_only_training_in_two_processes():
 
 
 @pytest.mark.slow
+def test_training_of_an_image_encoder_in_two_processes():
+    # 200 texts in batches of 199.
+    sizes = ["captioner.width=16", "captioner.depth=1", "captioner.heads=2", "captioner.vocab_size=400"]
+    loop = ["train.batch_size=199", "train.max_steps=4", "train.num_validations=2", "train.log_every=1"]
+    check_logs_are_equal("train_image_encoder.py", "objective=masked_patches", *SMALL_DATA, *sizes, *loop)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lm", [T5, GPT2], ids=["t5", "gpt2"])
 def test_pretraining_in_two_processes(lm):
     Path("texts.txt").write_text("".join(f"a dog, number {number}, in the snow\n" for number in range(80)))

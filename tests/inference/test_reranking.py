@@ -12,6 +12,7 @@ from close_transfer.config.evaluate import EvaluateConfig
 from close_transfer.config.predict import PredictConfig
 from close_transfer.core.errors import UserError
 from close_transfer.data.examples import Prediction
+from close_transfer.evaluation.results import describe_system_settings
 from close_transfer.inference.reranking import Reranker
 from close_transfer.pipelines.evaluate import evaluate
 from close_transfer.pipelines.predict import predict_files
@@ -51,6 +52,18 @@ def test_low_temperature_agrees_with_greedy_decoding(runs):
     _, cold = evaluated(runs, "top_p=0.999", "temperature=0.001")
     _, greedy = evaluated(runs, "num_beams=1")
     assert [line["prediction"] for line in cold] == [line["prediction"] for line in greedy]
+
+
+@pytest.mark.slow
+def test_results_state_the_precision_that_the_texts_were_written_in(runs):
+    plain, full = evaluated(runs, "num_beams=1")
+    for setting, precision in (("auto", "fp32"), ("bf16", "bf16")):
+        results, lines = evaluated(runs, "num_beams=1", f"decoding_precision={setting}", f"output={setting}")
+        assert results["config"]["eval"]["decoding_precision"] == precision
+        name = describe_system_settings("text", ["gaussian"], 0.0, results["config"]["eval"])
+        assert ("in bf16" in name) == (precision == "bf16") == (setting != "auto")
+        assert (lines == full) == (precision == "fp32")
+    assert plain["config"]["eval"]["decoding_precision"] == "fp32"
 
 
 def test_candidate_most_similar_to_the_image_comes_first(runs):

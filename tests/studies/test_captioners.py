@@ -15,6 +15,7 @@ from studies.captioners.study import run_study
 from studies.captioners.system_scores import collect_scores
 from studies.commands import compose_config
 from studies.config import StudyCaptionersConfig
+from tests.conftest import SMALL, SMALL_DATA, SMALL_LOOP
 
 TWINS_RIGHT, TWINS_TIED, TWINS_HALF = [[2, 1], [1, 2]], [[1, 2], [1, 2]], [[3, 1], [2, 2]]
 TWINS_NEARLY_TIED = [[2.0001, 2], [2, 2.0001]]  # right for a CLIP, equal for a captioner
@@ -174,6 +175,13 @@ def test_results_of_other_settings_are_refused_and_named(finished):
         run_study(config("report_only=true", "composition_overrides=num_order=9"))
 
 
+def test_a_study_may_be_moved(finished):
+    table = run_study(config("report_only=true"))
+    Path("out").rename("moved")
+    moved = run_study(config("report_only=true", f"output={Path('moved').absolute()}"))
+    assert moved.partition("\n\npage:")[0] == table.partition("\n\npage:")[0]
+
+
 def test_settings_that_the_study_makes_itself_are_refused():
     with pytest.raises(UserError, match="train_overrides=seed=3: the study sets that itself"):
         config("train_overrides=seed=3")
@@ -185,7 +193,15 @@ def test_settings_that_the_study_makes_itself_are_refused():
 
 
 @pytest.fixture
-def commands(monkeypatch):
+def in_this_process(monkeypatch):
+    """Run the jobs in this process."""
+    monkeypatch.setattr(
+        captioner_jobs, "run_in_workers", lambda function, calls, _: enumerate(function(*call) for call in calls)
+    )
+
+
+@pytest.fixture
+def commands(monkeypatch, in_this_process):
     """Replace the commands of the study; return the list that collects their names and folders."""
     ran = []
 
@@ -198,9 +214,6 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(captioner_jobs.Step, "run", stand_in)
     monkeypatch.setattr(captioner_jobs, "check_settings", lambda waiting: None)
-    monkeypatch.setattr(
-        captioner_jobs, "run_in_workers", lambda function, calls, _: enumerate(function(*call) for call in calls)
-    )
     return ran
 
 
@@ -220,6 +233,13 @@ def test_an_error_ends_only_its_system_and_finished_steps_are_not_repeated(comma
     assert [name for name, _, _ in commands] == ["captions"]
 
 
+def test_tests_may_follow_the_trainings(commands):
+    run_study(config("seeds=1", "only=[blind]", "train_only=true"))
+    assert [name for name, _, _ in commands] == ["training"]
+    run_study(config("seeds=1", "only=[blind]"))
+    assert [name for name, _, _ in commands] == ["training", "composition", "captions", "probes", "zero-shot"]
+
+
 def test_a_stopped_training_is_resumed_and_a_finished_one_only_marked():
     training = list_jobs(config())[0].steps[0]
     assert training._choose_resume() == []
@@ -231,3 +251,31 @@ def test_a_stopped_training_is_resumed_and_a_finished_one_only_marked():
     summary.write_text('{"stopped_early": false}')
     training.run()
     assert training.is_finished
+
+
+@pytest.mark.slow
+def test_scores_of_items_are_those_that_the_commands_report(in_this_process):
+    sizes = "captioner.width=16 captioner.depth=1 captioner.decoder_depth=1 captioner.heads=2"
+    run_study(
+        config(
+            "only=[cap]",
+            "seeds=1",
+            f"train_overrides={' '.join([sizes, *SMALL_DATA, *SMALL_LOOP, 'device=cpu'])}",
+            "composition_overrides=num_order=8 num_per_swap=8 num_twins_per_swap=4 num_bootstrap=20 device=cpu",
+            "caption_overrides=num_beams=1 num_bootstrap=20 device=cpu",
+            f"probe_overrides={' '.join(SMALL_DATA)} targets=[kinds,places] attention_pool.steps=3 num_bootstrap=20 device=cpu",
+            "with_recipes=true",
+            "~recipes.close",
+            "recipes.limber=clip.features=grid mapper.num_tokens=1",
+            f"recipe_overrides={' '.join(SMALL)}",
+        )
+    )
+    scores = json.loads(Path("out/captioners.json").read_text())["systems"]["cap"]["metrics"]
+    counts = {"composition": 8, "captions": 1, "probes": 12, "zero-shot": 2, "recipe-limber/captions": 1}
+    for test, count in counts.items():
+        results = json.loads(Path(f"out/cap/seed-0/{test}/results.json").read_text())["metrics"]
+        prefix = "limber/" if "limber" in test else ""
+        names = {metric: prefix + metric.removesuffix("_likelihood") for metric in results}
+        compared = {metric: scores[name]["score"] for metric, name in names.items() if name in scores}
+        assert len(compared) == count
+        assert compared == pytest.approx({metric: results[metric] for metric in compared})
