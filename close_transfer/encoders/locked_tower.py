@@ -113,7 +113,9 @@ def _load_timm(config: TimmConfig) -> LockedTower:
             visual.trunk.load_state_dict(model.state_dict())
             is_equal = torch.allclose(visual(image), expected, atol=_TOLERANCE, rtol=_TOLERANCE)
     except Exception as error:  # of many kinds: sizes and arguments that timm takes and open_clip does not
-        raise UserError(f"{problem} ({get_first_line(error)}). Give another encoder") from error
+        # open_clip builds a vision transformer of timm for its own size of image only.
+        advice = "Leave clip.image_size out" if config.image_size else "Give another encoder"
+        raise UserError(f"{problem} ({get_first_line(error)}). {advice}") from error
     if not is_equal:
         raise UserError(f"{problem}, whose vectors it pools in another way. Give another encoder")
     squashes = data["crop_mode"] == "squash"

@@ -52,7 +52,7 @@ from close_transfer.training.pretraining_folder import (
 )
 from close_transfer.training.run_folder import RunFolder
 from close_transfer.training.scene_tensors import place_scenes
-from close_transfer.training.trainer import Outcome, Trainer, count_steps
+from close_transfer.training.trainer import Outcome, Trainer, count_steps, read_learning_curves
 from close_transfer.training.training_data import TrainingData
 
 _SUMMARY = "text_tower.json"
@@ -236,8 +236,7 @@ def main(config: TrainTextTowerConfig, arguments: Sequence[str] = ()) -> int:
     if outcome.stopped_early:
         lines.append(describe_stop(folder))
     else:
-        losses = [loss for loss in [outcome.state.best_loss] if loss is not None]
-        lines += [f"lowest validation loss {loss:.3f}" for loss in losses]
+        lines += [f"validation loss {loss:.3f}" for _, loss in read_learning_curves(folder)["validation"][-1:]]
         lines.append(f"encoder: {_NEXT}{folder}")
         if config.clip is None:
             lines.append(f"image tower alone: clip=captioner clip.model={folder}")

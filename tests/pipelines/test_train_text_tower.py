@@ -165,3 +165,5 @@ def test_encoders_of_open_clip_and_timm_can_be_locked(capsys):
             np.testing.assert_allclose(encode(model), encode("", **timm), atol=1e-4)
     with pytest.raises(UserError, match="holds a model already"):
         train_text_tower(small(*locked, *given, f"output={model}"))
+    with pytest.raises(UserError, match=r"open_clip cannot hold this image encoder .*\. Leave clip\.image_size out"):
+        train_text_tower(small(*locked, *given, "clip.image_size=96", "output=other"))
