@@ -204,7 +204,7 @@ def compare_bf16(
         100 * float(count_image_statistics([text.lower() for text in each], references).cider.mean())
         for each in (texts, halved)
     )
-    print(f"bf16: identical {share:.2%}, CIDEr {half:.1f} instead of {full:.1f}")
+    print(f"bf16: identical {share:.2%}, CIDEr {half:.2f} instead of {full:.2f}")
     return {"bf16_identical": share, "bf16_cider": half, "fp32_cider": full}
 
 
