@@ -234,6 +234,7 @@ def test_pickled_weights_of_timm():
         "pretrained": "yes",
         "weights": "weights.pt",
         "features": "pooled",
+        "image_size": None,
         "precision": "fp32",
     }
     with pytest.raises(UserError, match="cannot be loaded into resnet10t"):
