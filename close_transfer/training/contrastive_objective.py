@@ -80,6 +80,7 @@ class ContrastiveObjective(ImageObjective):
         validation: texts whose loss is measured, in batches as large as those of training.
         mask_duplicates: True to leave texts of the same image, and equal texts, out of each other's negatives.
         pad_id: token that fills a text up.
+        context_length: largest number of tokens of a text.
         config: settings of the loop.
         seed: seed of all random draws.
     """
@@ -88,6 +89,7 @@ class ContrastiveObjective(ImageObjective):
     validation: TextImagePairs
     mask_duplicates: bool
     pad_id: int
+    context_length: int
     config: LoopConfig
     seed: int
     _lengths: IntArray = field(init=False)
@@ -107,7 +109,9 @@ class ContrastiveObjective(ImageObjective):
         if self.mask_duplicates:
             same_image, same_text = pairs.find_duplicates(rows)
             mask[torch.from_numpy(same_image | same_text)] = float("-inf")
-        return ContrastivePart(pairs.gather_images(rows), pairs.texts.pad(rows, self.pad_id, multiple), mask)
+        # A multiple for CUDA graphs may be longer than the context.
+        tokens = pairs.texts.pad(rows, self.pad_id, multiple)[:, : self.context_length]
+        return ContrastivePart(pairs.gather_images(rows), tokens, mask)
 
     def compute_loss(
         self, model: torch.nn.Module, part: ContrastivePart, noise: torch.Generator, accelerator: Accelerator

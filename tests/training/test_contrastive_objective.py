@@ -24,7 +24,7 @@ def make_objective(mask=True, texts=TEXTS, images=(0, 0, 1, 2), **changed):
     rows = np.array(images)
     ids = [f"text {row}" for row in range(len(texts))]
     pairs = TextImagePairs(ids, Ragged.from_rows(texts), rows, lambda chosen: vectors[rows[chosen]])
-    return ContrastiveObjective(pairs, pairs, mask, 0, LoopConfig(**loop | sizes | changed), 0)
+    return ContrastiveObjective(pairs, pairs, mask, 0, TEXT["context_length"], LoopConfig(**loop | sizes | changed), 0)
 
 
 @pytest.fixture
@@ -45,6 +45,13 @@ def test_texts_of_one_image_and_equal_texts_are_no_negatives():
     assert part.tokens.tolist()[1] == [7, 1, 0, 0, 0]
     (plain,) = make_objective(mask=False).make_parts(0, np.array([0, 1, 2, 3]), 1, 1)
     assert not plain.mask.any()
+
+
+def test_padding_for_cuda_graphs_ends_at_the_context(model):
+    (part,) = make_objective().make_parts(0, np.array([0, 1, 2, 3]), 1, 8)
+    assert part.tokens.shape == (4, TEXT["context_length"])
+    loss = make_objective().compute_loss(model, part, NOISE, Accelerator(cpu=True))
+    torch.testing.assert_close(loss, compute_loss(make_objective(), model, [0, 1, 2, 3]))
 
 
 def test_without_duplicates_the_loss_is_open_clips(model):
