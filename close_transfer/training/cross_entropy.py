@@ -24,7 +24,8 @@ class CrossEntropyInPlace(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, reduction: Literal["sum", "none"]) -> Tensor:
-        likely = logits.contiguous()  # part of a larger tensor is copied: PyTorch's kernels write rows without gaps only
+        # A part of a larger tensor is copied, because PyTorch's kernels write rows without gaps only.
+        likely = logits.contiguous()
         torch.log_softmax(likely, dim=-1, out=likely)
         ctx.likely, ctx.labels = likely, labels
         return F.nll_loss(likely, labels, ignore_index=IGNORED, reduction=reduction)
