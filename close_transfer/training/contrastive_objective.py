@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import open_clip
@@ -85,6 +86,8 @@ class ContrastiveObjective(ImageObjective):
         seed: seed of all random draws.
     """
 
+    splits_batches: ClassVar[bool] = False
+
     examples: TextImagePairs
     validation: TextImagePairs
     mask_duplicates: bool
@@ -101,7 +104,7 @@ class ContrastiveObjective(ImageObjective):
         return self._lengths
 
     def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[ContrastivePart]:
-        assert num_parts == 1, "the loss compares all texts of a batch"
+        assert num_parts == 1
         return [self._make_part(self.examples, rows, multiple)]
 
     def _make_part(self, pairs: TextImagePairs, rows: IntArray, multiple: int = 1) -> ContrastivePart:
