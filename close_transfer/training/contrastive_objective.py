@@ -72,6 +72,12 @@ class ContrastivePart:
         return len(self.tokens)
 
 
+def _count_repeated(numbers: IntArray) -> int:
+    """Return how many of these numbers are there more than once; a table of pairs would be large for large batches."""
+    _, counts = np.unique(numbers, return_counts=True)
+    return int(counts[counts > 1].sum())
+
+
 @dataclass
 class ContrastiveObjective(ImageObjective):
     """Mean of two cross-entropies, from images to texts and from texts to images, over a whole batch: open_clip's loss.
@@ -142,8 +148,7 @@ class ContrastiveObjective(ImageObjective):
         steps = min(num_steps, _MEASURED_BATCHES)
         limit = self.config.max_examples_per_epoch
         for rows in iterate_batches(self._lengths, self.config.batch_size, self.seed, 0, steps, limit):
-            same_image, same_text = self.examples.find_duplicates(rows)
             num_texts += len(rows)
-            of_image += int(same_image.any(axis=1).sum())
-            equal += int(same_text.any(axis=1).sum())
+            of_image += _count_repeated(self.examples.image_rows[rows])
+            equal += _count_repeated(self.examples.text_numbers[rows])
         return {"texts_with_another_of_their_image": of_image / num_texts, "texts_with_an_equal_one": equal / num_texts}

@@ -91,3 +91,11 @@ def test_validation_uses_whole_batches_only(model):
 def test_duplicates_are_counted():
     counts = make_objective().count_duplicates(num_steps=3)
     assert counts == {"texts_with_another_of_their_image": 0.5, "texts_with_an_equal_one": 0.5}
+
+
+def test_counts_are_those_of_the_mask():
+    rows = np.random.default_rng(0).integers(0, 40, size=(2, 30))
+    objective = make_objective(texts=[[5 + number, 1] for number in rows[0]], images=rows[1], batch_size=30)
+    tables = objective.examples.find_duplicates(np.arange(30))
+    counts = objective.count_duplicates(num_steps=1)
+    assert list(counts.values()) == [table.any(axis=1).mean() for table in tables] and max(counts.values()) < 1
