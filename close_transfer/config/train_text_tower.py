@@ -83,6 +83,8 @@ class TrainTextTowerConfig(CaptionedImagesConfig):
                 f"train.gradient_accumulation={self.train.gradient_accumulation}: the contrastive loss compares all texts of a "
                 "batch, so its parts would be another loss. Give 1, and a smaller train.batch_size if memory is short"
             )
+        if self.train.batch_size == 1:
+            raise ValueError("train.batch_size=1: a text is compared with the others of its batch. Give 2 or more")
         if self.train.label_smoothing:
             raise ValueError(
                 f"train.label_smoothing={self.train.label_smoothing} has no effect on the contrastive loss. Leave it out"

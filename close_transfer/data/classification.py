@@ -14,6 +14,7 @@ from close_transfer.data.examples import Example
 from close_transfer.data.image_files import find_images
 from close_transfer.data.sources.images import make_file_ref
 
+Purpose = Literal["test", "validation"]
 # Activity that images other than those of training are for, in messages.
 _ACTIVITIES = {"test": "testing", "validation": "validation"}
 
@@ -35,7 +36,7 @@ class Classification:
     training: Sequence[Example]
     testing: Sequence[Example]
     class_texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    purpose: Literal["test", "validation"] = "test"
+    purpose: Purpose = "test"
 
     def __post_init__(self) -> None:
         seen = {example.category for example in self.training}
@@ -45,17 +46,34 @@ class Classification:
                 f"{self.name}: there are {len(seen)} classes with training images and {len(self.testing):,} "
                 f"{self.purpose} images. Give data with at least two classes and one {self.purpose} image"
             )
-        trained = {_get_key(example) for example in self.training}
-        if shared := [example.id for example in self.testing if _get_key(example) in trained]:
-            raise UserError(
-                f"{self.name}: {len(shared):,} {self.purpose} images are training images too; the first is {shared[0]}. Give "
-                f"other images for {_ACTIVITIES[self.purpose]}, or another split"
-            )
+        check_no_shared_images(self.name, self.training, self.testing, self.purpose)
         if unseen:
             raise UserError(
                 f"{self.name}: {len(unseen)} classes of the {self.purpose} images have no training image; the first is "
                 f"{unseen[0]}. Use the same names of classes for training and for {_ACTIVITIES[self.purpose]}"
             )
+
+
+def check_no_shared_images(
+    name: str, training: Sequence[Example], testing: Sequence[Example], purpose: Purpose
+) -> None:
+    """Check that images are not training images too.
+
+    Args:
+        name: name of the data or the setting, for the message.
+        training: examples to train on.
+        testing: examples that must be others.
+        purpose: purpose of `testing`.
+
+    Raises:
+        UserError: if an image is in both.
+    """
+    trained = {_get_key(example) for example in training}
+    if shared := [example.id for example in testing if _get_key(example) in trained]:
+        raise UserError(
+            f"{name}: {len(shared):,} {purpose} images are training images too; the first is {shared[0]}. Give "
+            f"other images for {_ACTIVITIES[purpose]}, or another split"
+        )
 
 
 def _get_key(example: Example) -> str:

@@ -45,6 +45,7 @@ def decode_in(precision: Literal["fp32", "bf16"], lm: PreTrainedModel) -> Iterat
 def _keep_precision(layer: nn.Module, device: str) -> Iterator[None]:
     """Let a layer compute in the precision of its weights."""
     forward, dtype = layer.forward, next(layer.parameters()).dtype
+    before = vars(layer).get("forward")  # a surrounding block or another library may have set one
 
     def compute(states: Tensor) -> Tensor:
         with torch.autocast(device, enabled=False):
@@ -54,4 +55,7 @@ def _keep_precision(layer: nn.Module, device: str) -> Iterator[None]:
     try:
         yield
     finally:
-        del layer.forward
+        if before is None:
+            del layer.forward
+        else:
+            layer.forward = before

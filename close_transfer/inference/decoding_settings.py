@@ -17,8 +17,8 @@ class Decoding:
             Holtzman et al. 2019, arXiv 1904.09751); None uses beam search.
         temperature: temperature of sampling.
         seed: seed of sampling.
-        precision: precision of the steps that write; contexts, which are read once, and logits are computed in fp32, and
-            weights stay as they are.
+        precision: precision of the steps that write; logits, and contexts that an encoder reads, are computed in fp32, and
+            weights stay as they are. A decoder-only model reads its context in this precision.
     """
 
     num_beams: int

@@ -17,9 +17,8 @@ from close_transfer.training.ragged import Ragged
 
 # Ids of each label, end token included.
 LabelIds = tuple[tuple[int, ...], ...]
-_MOST_LOGITS = (
-    2**24
-)  # at once, 64 MiB of 32-bit numbers; larger parts are slower, because tokens are masked from each other
+# At once, 64 MiB of 32-bit numbers; larger parts are slower, because tokens are masked from each other.
+_MOST_LOGITS = 2**24
 _FEWEST_TOKENS = 32  # at once for each scene, for a vocabulary of any size; fewer share too little
 
 

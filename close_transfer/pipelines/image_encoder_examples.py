@@ -11,7 +11,12 @@ import numpy as np
 from close_transfer.config.data import PicturebookData
 from close_transfer.config.train_image_encoder import TrainImageEncoderConfig
 from close_transfer.core.errors import UserError
-from close_transfer.data.classification import hold_out, read_class_folders, read_unlabelled_folder
+from close_transfer.data.classification import (
+    check_no_shared_images,
+    hold_out,
+    read_class_folders,
+    read_unlabelled_folder,
+)
 from close_transfer.data.examples import Example
 from close_transfer.data.image_labels import ImageLabels, Labels, check_has_classes, label_by_text, label_kinds
 from close_transfer.pipelines.captioned_training import load_captioned_data
@@ -89,6 +94,7 @@ def _read_folders(config: TrainImageEncoderConfig) -> TrainingData:
     training = read(Path(config.images), "images")
     if config.val_images is not None:
         validation = read(Path(config.val_images), "val_images")
+        check_no_shared_images(f"val_images={config.val_images}", training, validation, "validation")
     else:
         training, validation = hold_out(training, config.used_val_share, config.seed)
     if not validation:

@@ -115,8 +115,9 @@ def _train(plan: _Plan, run: RunFolder, accelerator: Accelerator) -> Outcome:
     training, validation = (
         _load_pairs(plan, part.examples, tokenizer, accelerator.device) for part in (data.training, data.validation)
     )
+    pad_id, context_length = (model.config.text[name] for name in ("pad_id", "context_length"))
     objective = ContrastiveObjective(
-        training, validation, config.mask_duplicates, model.config.text["pad_id"], config.train, config.seed
+        training, validation, config.mask_duplicates, pad_id, context_length, config.train, config.seed
     )
     state = PretrainingState(identity=plan.identity)
     trainer = Trainer(model, tokenizer, objective, config.train, config.seed, run, accelerator, state, is_fused=True)

@@ -76,7 +76,8 @@ class CaptionerObjective(ImageObjective):
         return [
             CaptionPart(
                 self.examples.gather_pixels(rows[positions]),
-                self.examples.texts.pad(rows[positions], IGNORED, length),
+                # A multiple for CUDA graphs may be more than the decoder has.
+                self.examples.texts.pad(rows[positions], IGNORED, length)[:, : self.num_positions],
                 torch.from_numpy(drawn[positions]),
                 torch.from_numpy(weight / (len(rows) * self._lengths[rows[positions]])).float(),
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import open_clip
@@ -71,6 +72,12 @@ class ContrastivePart:
         return len(self.tokens)
 
 
+def _count_repeated(numbers: IntArray) -> int:
+    """Return how many of these numbers are there more than once; a table of pairs would be large for large batches."""
+    _, counts = np.unique(numbers, return_counts=True)
+    return int(counts[counts > 1].sum())
+
+
 @dataclass
 class ContrastiveObjective(ImageObjective):
     """Mean of two cross-entropies, from images to texts and from texts to images, over a whole batch: open_clip's loss.
@@ -80,14 +87,18 @@ class ContrastiveObjective(ImageObjective):
         validation: texts whose loss is measured, in batches as large as those of training.
         mask_duplicates: True to leave texts of the same image, and equal texts, out of each other's negatives.
         pad_id: token that fills a text up.
+        context_length: largest number of tokens of a text.
         config: settings of the loop.
         seed: seed of all random draws.
     """
+
+    splits_batches: ClassVar[bool] = False
 
     examples: TextImagePairs
     validation: TextImagePairs
     mask_duplicates: bool
     pad_id: int
+    context_length: int
     config: LoopConfig
     seed: int
     _lengths: IntArray = field(init=False)
@@ -99,7 +110,7 @@ class ContrastiveObjective(ImageObjective):
         return self._lengths
 
     def make_parts(self, step: int, rows: IntArray, num_parts: int, multiple: int) -> list[ContrastivePart]:
-        assert num_parts == 1, "the loss compares all texts of a batch"
+        assert num_parts == 1
         return [self._make_part(self.examples, rows, multiple)]
 
     def _make_part(self, pairs: TextImagePairs, rows: IntArray, multiple: int = 1) -> ContrastivePart:
@@ -107,7 +118,9 @@ class ContrastiveObjective(ImageObjective):
         if self.mask_duplicates:
             same_image, same_text = pairs.find_duplicates(rows)
             mask[torch.from_numpy(same_image | same_text)] = float("-inf")
-        return ContrastivePart(pairs.gather_images(rows), pairs.texts.pad(rows, self.pad_id, multiple), mask)
+        # A multiple for CUDA graphs may be longer than the context.
+        tokens = pairs.texts.pad(rows, self.pad_id, multiple)[:, : self.context_length]
+        return ContrastivePart(pairs.gather_images(rows), tokens, mask)
 
     def compute_loss(
         self, model: torch.nn.Module, part: ContrastivePart, noise: torch.Generator, accelerator: Accelerator
@@ -135,8 +148,7 @@ class ContrastiveObjective(ImageObjective):
         steps = min(num_steps, _MEASURED_BATCHES)
         limit = self.config.max_examples_per_epoch
         for rows in iterate_batches(self._lengths, self.config.batch_size, self.seed, 0, steps, limit):
-            same_image, same_text = self.examples.find_duplicates(rows)
             num_texts += len(rows)
-            of_image += int(same_image.any(axis=1).sum())
-            equal += int(same_text.any(axis=1).sum())
+            of_image += _count_repeated(self.examples.image_rows[rows])
+            equal += _count_repeated(self.examples.text_numbers[rows])
         return {"texts_with_another_of_their_image": of_image / num_texts, "texts_with_an_equal_one": equal / num_texts}

@@ -20,13 +20,15 @@ _CHUNK = 2**18
 
 
 class CrossEntropyInPlace(torch.autograd.Function):
-    """Cross-entropy of logits, shape (n, vocabulary), which are overwritten; equal to PyTorch's to the last bit."""
+    """Cross-entropy of logits, shape (n, vocabulary), which are overwritten if contiguous; equal to PyTorch's to the last bit."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, reduction: Literal["sum", "none"]) -> Tensor:
-        torch.log_softmax(logits, dim=-1, out=logits)
-        ctx.likely, ctx.labels = logits, labels
-        return F.nll_loss(logits, labels, ignore_index=IGNORED, reduction=reduction)
+        # A part of a larger tensor is copied, because PyTorch's kernels write rows without gaps only.
+        likely = logits.contiguous()
+        torch.log_softmax(likely, dim=-1, out=likely)
+        ctx.likely, ctx.labels = likely, labels
+        return F.nll_loss(likely, labels, ignore_index=IGNORED, reduction=reduction)
 
     @staticmethod
     @once_differentiable

@@ -21,6 +21,7 @@ class ImageObjective:
 
     activity: ClassVar[str] = "training"
     unit: ClassVar[str] = "text"
+    splits_batches: ClassVar[bool] = True
 
     examples: Any
     config: LoopConfig

@@ -19,10 +19,12 @@ class Objective(Protocol):
     Attributes:
         activity: label of the progress bar.
         unit: name of an example in the progress bar.
+        splits_batches: True if the parts of a batch give its loss; False if the loss compares all of its examples.
     """
 
     activity: ClassVar[str]
     unit: ClassVar[str]
+    splits_batches: ClassVar[bool]
 
     def compute_lengths(self) -> IntArray:
         """Return the length of every training example, for batches of similar length."""

@@ -120,6 +120,7 @@ class PretrainingObjective:
 
     activity: ClassVar[str] = "pretraining"
     unit: ClassVar[str] = "text"
+    splits_batches: ClassVar[bool] = True
 
     texts: Ragged
     validation: Ragged

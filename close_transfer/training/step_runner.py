@@ -96,15 +96,20 @@ class StepRunner:
         """Return a context in which a GPU whose memory is too small for a part of a batch is reported, as `UserError`."""
         accumulation, batch_size = self._config.gradient_accumulation, self._config.batch_size
         part_size = -(-batch_size // (accumulation * self._accelerator.num_processes))
+        return explain_lack_of_memory(f"training on {part_size} examples at a time", self._advise_smaller_parts())
+
+    def _advise_smaller_parts(self) -> str:
+        accumulation, batch_size = self._config.gradient_accumulation, self._config.batch_size
+        if not self._objective.splits_batches and batch_size > 1:
+            return f"Give train.batch_size={batch_size // 2}, which compares each example with fewer others"
         # The settings allow only numbers that divide the batch.
         more = next((number for number in range(2 * accumulation, batch_size + 1) if batch_size % number == 0), None)
-        advice = (
+        return (
             f"Give train.gradient_accumulation={more}, which splits each batch and gives the same result; or to "
             "pretrain_lm.py a smaller batch_size"
             if more
             else "Give a smaller lm= or captioner=, or device=cpu"
         )
-        return explain_lack_of_memory(f"training on {part_size} examples at a time", advice)
 
     def look(self) -> dict[str, float]:
         """Wait for the steps so far, and return "loss" (nats per target token) and "gradient" (length) of the last one.

@@ -95,6 +95,7 @@ class TransferObjective:
 
     activity: ClassVar[str] = "training"
     unit: ClassVar[str] = "example"
+    splits_batches: ClassVar[bool] = True
 
     examples: TokenizedExamples
     validation: TokenizedExamples

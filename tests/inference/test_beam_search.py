@@ -39,7 +39,7 @@ def build_lm(family, seed, end_bias=0.0):
             torch.nn.init.normal_(lm.head.weight, std=0.1)  # it starts at zero
         for parameter in lm.parameters():
             parameter *= 3 if parameter.dim() > 1 else 1
-        head = lm.get_output_embeddings() or lm.head
+        head = lm.get_output_embeddings()
         head.bias = torch.nn.Parameter(end_bias * F.one_hot(torch.tensor(END), VOCABULARY).float())
     reset_generation_config(lm)
     return lm

@@ -13,6 +13,7 @@ from close_transfer.inference.decoding_precision import decode_in, resolve_decod
 from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.model_inputs import check_precision
 from tests.families import tiny_family
+from tests.inference.test_beam_search import VOCABULARY, build_lm
 from tests.models.test_language_models import ANSWERS, EXAMPLES, StandInScenes, built, learned
 
 LABELS = ("red", "two dogs", "a boat")
@@ -89,6 +90,29 @@ def test_fp32_is_as_it_is_without_this_setting(parts):
         assert "forward" not in vars(head)
     with decode_in("bf16", model.lm):
         assert not torch.equal(model.read(vectors, none, none, "text").states, plain)
+    assert "forward" not in vars(head)
+
+
+@torch.inference_mode()
+def test_a_captioners_logits_are_not_bf16_either():
+    lm = build_lm("captioner", 0)
+    given = {"encoder_outputs": (torch.randn(1, 3, 32),), "decoder_input_ids": torch.ones(1, 2, dtype=torch.long)}
+    with CountedProducts() as counted, decode_in("bf16", lm):
+        logits = lm(**given).logits
+    assert logits.dtype == torch.float32
+    assert {kind for kind, width in counted.products if width == VOCABULARY} == {torch.float32}
+    assert torch.bfloat16 in {kind for kind, _ in counted.products}
+
+
+@torch.inference_mode()
+def test_blocks_may_be_nested_and_an_error_leaves_no_trace(parts):
+    head = parts[0].lm.get_output_embeddings()
+    with pytest.raises(RuntimeError), decode_in("bf16", parts[0].lm):
+        outer = vars(head)["forward"]
+        with decode_in("bf16", parts[0].lm):
+            pass
+        assert vars(head)["forward"] is outer
+        raise RuntimeError
     assert "forward" not in vars(head)
 
 

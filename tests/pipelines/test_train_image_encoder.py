@@ -235,6 +235,8 @@ def test_masked_patches_need_no_classes():
     assert (counts["training_images"], counts["validation_images"]) == (18, 2) and "classes" not in counts
     with pytest.raises(UserError, match="is not in a subfolder, so its class is not known"):
         train_image_encoder(small("images=flat", "output=other"))
+    with pytest.raises(UserError, match=r"val_images=flat: 20 validation images are training images too"):
+        train_image_encoder(small("images=flat", "val_images=flat", "output=other", "objective=masked_patches"))
     with pytest.raises(UserError, match="no image is left for validation"):
         train_image_encoder(small("images=flat/0.png", "output=other", "objective=masked_patches"))
 

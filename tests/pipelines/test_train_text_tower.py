@@ -61,6 +61,7 @@ def encode(folder, features="pooled", **changed):
         (["image_tower=locked", "clip=precomputed"], "clip=precomputed has no image tower"),
         (["image_tower=locked", "clip=timm"], r"clip\.features=grid: a text is compared with one vector"),
         (["train.gradient_accumulation=2"], r"train\.gradient_accumulation=2: .* another loss\. Give 1"),
+        (["train.batch_size=1"], r"train\.batch_size=1: a text is compared with the others .* Give 2 or more"),
         (["train.label_smoothing=0.1"], r"train\.label_smoothing=0\.1 has no effect"),
         (["text_tower.heads=3"], r"text_tower\.heads=3 does not divide text_tower\.width=16"),
         (["task.prompt=A picture of"], "a text tower reads no prompt"),

@@ -69,6 +69,14 @@ def test_each_text_counts_the_same_and_pads_carry_no_loss(model, share):
     torch.testing.assert_close(sum_losses(objective, model, 1), expected)
 
 
+def test_padding_for_cuda_graphs_ends_at_the_last_position(model):
+    objective = make_objective(0.0)
+    (part,) = objective.make_parts(0, np.arange(4), 1, 8)
+    assert part.labels.shape == (4, DECODER["num_positions"])
+    loss = objective.compute_loss(model, part, NOISE, Accelerator(cpu=True))
+    torch.testing.assert_close(loss, sum_losses(objective, model, 1))
+
+
 def test_validation_is_token_after_token(model):
     (part,) = make_objective(0.0).make_parts(0, np.arange(4), 1, 1)
     with torch.no_grad():

@@ -24,7 +24,7 @@ def make_objective(mask=True, texts=TEXTS, images=(0, 0, 1, 2), **changed):
     rows = np.array(images)
     ids = [f"text {row}" for row in range(len(texts))]
     pairs = TextImagePairs(ids, Ragged.from_rows(texts), rows, lambda chosen: vectors[rows[chosen]])
-    return ContrastiveObjective(pairs, pairs, mask, 0, LoopConfig(**loop | sizes | changed), 0)
+    return ContrastiveObjective(pairs, pairs, mask, 0, TEXT["context_length"], LoopConfig(**loop | sizes | changed), 0)
 
 
 @pytest.fixture
@@ -45,6 +45,13 @@ def test_texts_of_one_image_and_equal_texts_are_no_negatives():
     assert part.tokens.tolist()[1] == [7, 1, 0, 0, 0]
     (plain,) = make_objective(mask=False).make_parts(0, np.array([0, 1, 2, 3]), 1, 1)
     assert not plain.mask.any()
+
+
+def test_padding_for_cuda_graphs_ends_at_the_context(model):
+    (part,) = make_objective().make_parts(0, np.array([0, 1, 2, 3]), 1, 8)
+    assert part.tokens.shape == (4, TEXT["context_length"])
+    loss = make_objective().compute_loss(model, part, NOISE, Accelerator(cpu=True))
+    torch.testing.assert_close(loss, compute_loss(make_objective(), model, [0, 1, 2, 3]))
 
 
 def test_without_duplicates_the_loss_is_open_clips(model):
@@ -84,3 +91,11 @@ def test_validation_uses_whole_batches_only(model):
 def test_duplicates_are_counted():
     counts = make_objective().count_duplicates(num_steps=3)
     assert counts == {"texts_with_another_of_their_image": 0.5, "texts_with_an_equal_one": 0.5}
+
+
+def test_counts_are_those_of_the_mask():
+    rows = np.random.default_rng(0).integers(0, 40, size=(2, 30))
+    objective = make_objective(texts=[[5 + number, 1] for number in rows[0]], images=rows[1], batch_size=30)
+    tables = objective.examples.find_duplicates(np.arange(30))
+    counts = objective.count_duplicates(num_steps=1)
+    assert list(counts.values()) == [table.any(axis=1).mean() for table in tables] and max(counts.values()) < 1

@@ -46,6 +46,20 @@ def test_loss_and_gradients_equal_those_of_pytorch_to_the_bit(shape, vocabulary,
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize(
+    "select",
+    [lambda logits: logits[..., :5], lambda logits: logits[:, :, ::2], lambda logits: logits.transpose(0, 1)[:, :2]],
+    ids=["part of a vocabulary", "every second token", "transposed"],
+)
+def test_logits_that_are_part_of_a_larger_tensor_give_the_same_gradient(select):
+    full = torch.randn(3, 4, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    shape = select(full).shape
+    labels = torch.randint(shape[2], shape[:2], generator=torch.Generator().manual_seed(1))
+    ours, plain = sum_loss(select(full * 1), labels), compute_plainly(select(full * 1), labels)
+    assert torch.equal(ours, plain)
+    assert torch.equal(*(torch.autograd.grad(loss, full)[0] for loss in (ours, plain)))
+
+
 def test_only_ignored_labels_give_no_gradient():
     logits = torch.randn(2, 3, 5, requires_grad=True)
     labels = torch.full((2, 3), IGNORED)

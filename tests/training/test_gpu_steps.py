@@ -102,6 +102,8 @@ def test_shapes_of_parts_tell_recordings_apart():
 class FixedObjective:
     """Stand-in for an objective: one batch per step, of which one may be broken."""
 
+    splits_batches = True
+
     def __init__(self, broken=None):
         self.broken = broken
 
@@ -161,18 +163,22 @@ def test_a_step_that_is_not_finite_is_skipped_and_named_at_the_next_look_on_a_gp
 
 
 @pytest.mark.parametrize(
-    ("settings", "advice"),
+    ("settings", "splits", "advice"),
     [
-        ([], r"training on 16 examples at a time\. Give train\.gradient_accumulation=2, which"),
+        ([], True, r"training on 16 examples at a time\. Give train\.gradient_accumulation=2, which"),
         (
             ["train.batch_size=18", "train.gradient_accumulation=2"],
+            True,
             r"on 9 .* Give train\.gradient_accumulation=6, which",
         ),
-        (["train.gradient_accumulation=16"], r"on 1 examples at a time\. Give a smaller lm="),
+        (["train.gradient_accumulation=16"], True, r"on 1 examples at a time\. Give a smaller lm="),
+        ([], False, r"training on 16 examples at a time\. Give train\.batch_size=8, which compares"),
     ],
 )
-def test_a_batch_that_does_not_fit_into_the_memory_is_reported_with_a_setting_that_splits_it(settings, advice):
+def test_a_batch_that_does_not_fit_into_the_memory_is_reported_with_a_setting_that_works(settings, splits, advice):
     class TooLarge(FixedObjective):
+        splits_batches = splits
+
         def compute_loss(self, *_):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 

@@ -125,6 +125,10 @@ class CaptionerDecoder(PreTrainedModel, GenerationMixin):
         """Return the embeddings of the tokens."""
         return self.embedding
 
+    def get_output_embeddings(self) -> nn.Module:
+        """Return the output layer; transformers looks for one named lm_head, and finds none."""
+        return self.head
+
     def forward(
         self,
         encoder_outputs: Any = None,
