@@ -136,19 +136,18 @@ def test_settings_of_another_source_are_refused():
             compose_config("probe_encoder", ProbeEncoderConfig, settings)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (["run=runs/cap", "clip=timm"], "clip=timm has no effect with run=runs/cap, whose encoder is probed"),
-        (["run=runs/cap", "clip.precision=bf16"], "clip.precision=bf16 has no effect with run=runs/cap"),
-        (["images=photos", "data.num_test=9"], "data.num_test=9 has no effect with images=photos"),
-        (["images=photos", "targets=[kinds]"], r"targets=\[kinds\] only applies to data=picturebook"),
-        (["templates=['a {}']"], "templates= only applies to names of classes, and data=picturebook has texts"),
-    ],
-)
-def test_settings_without_an_effect_are_refused(settings, message):
-    with pytest.raises(UserError, match=message):
-        main(compose_config("probe_encoder", ProbeEncoderConfig, settings), settings)
+def test_settings_without_an_effect_are_refused():
+    config = compose_config("probe_encoder", ProbeEncoderConfig, ["run=runs/cap", "images=photos"])
+    for argument, message in (
+        ("clip=timm", "clip=timm has no effect with run=runs/cap, whose encoder is probed"),
+        ("clip.precision=bf16", "clip.precision=bf16 has no effect with run=runs/cap"),
+        ("data.num_test=9", "data.num_test=9 has no effect with images=photos"),
+        ("targets=[kinds]", r"targets=\[kinds\] only applies to data=picturebook"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main(config, [argument])
+    with pytest.raises(UserError, match="templates= only applies to names of classes, and data=picturebook has texts"):
+        compose_config("probe_encoder", ProbeEncoderConfig, ["templates=['a {}']"])
 
 
 def test_a_template_without_a_place_for_the_class_is_refused():
