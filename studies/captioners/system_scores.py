@@ -29,11 +29,13 @@ class SystemScores:
 
     Attributes:
         is_captioner: True if its validation loss is that of captions' tokens.
+        num_seeds: number of its trainings, finished or not.
         curves: validation loss by step, for each seed whose training is finished.
         by_metric: scores by metric, over the seeds whose test is finished.
     """
 
     is_captioner: bool
+    num_seeds: int
     curves: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     by_metric: dict[str, SceneScores] = field(default_factory=dict)
 
@@ -83,7 +85,7 @@ def collect_scores(config: StudyCaptionersConfig, jobs: Sequence[Job]) -> dict[s
     systems = {}
     for name, system in config.systems.items():
         own = sorted((job for job in jobs if job.system == name), key=lambda job: job.seed)
-        scores = SystemScores(PRETRAINING[system.command].is_captioner)
+        scores = SystemScores(PRETRAINING[system.command].is_captioner, len(own))
         scores.curves = {job.seed: read_curve(job.folder) for job in own if job.steps[0].is_finished}
         scores.by_metric = _average_tests(own)
         systems[name] = scores

@@ -137,7 +137,10 @@ def _format_check(check: Check) -> str:
 
 
 def _format_outcome(check: Check) -> str:
-    return "not finished" if check.passed is None else "passed" if check.passed else "failed"
+    if check.passed is None:
+        return "not finished"
+    outcome = "passed" if check.passed else "failed"
+    return f"{outcome} so far ({', '.join(check.missing_seeds)})" if check.missing_seeds else outcome
 
 
 def build_tables(
