@@ -186,6 +186,12 @@ def test_results_of_other_settings_are_refused_and_named(finished):
         run_study(config("report_only=true", "composition_overrides=num_order=9"))
 
 
+def test_systems_with_other_examples_are_not_compared(finished):
+    write_results(Path("out/blind/seed-0/captions"), data_fingerprint="2")
+    with pytest.raises(UserError, match=r"systems\.blind: its CIDEr is of other examples than that of cap"):
+        run_study(config("report_only=true"))
+
+
 def test_a_study_may_be_moved(finished):
     table = run_study(config("report_only=true"))
     Path("out").rename("moved")
@@ -196,6 +202,10 @@ def test_a_study_may_be_moved(finished):
 def test_settings_that_the_study_makes_itself_are_refused():
     with pytest.raises(UserError, match="train_overrides=seed=3: the study sets that itself"):
         config("train_overrides=seed=3")
+    with pytest.raises(UserError, match=r"systems\.cap\.settings=output=here: the study sets that itself"):
+        config("systems.cap.settings=output=here")
+    with pytest.raises(UserError, match=r"recipes\.close=clip=timm: the study sets that itself"):
+        config("recipes.close=clip=timm")
     with pytest.raises(UserError, match=r"only=capp: there is no such system\. Use one of cap, cappa"):
         config("only=[capp]")
     with pytest.raises(UserError, match=r"systems\.cap, training: captioner=tiny: allowed are"):
