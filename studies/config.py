@@ -259,7 +259,7 @@ class StudyCaptionersConfig(StrictModel):
     def _check_overrides(self) -> "StudyCaptionersConfig":
         own = ("seed", "run", "clip", "clip.model", "probes", *SET_BY_JOBS)
         names = ("train_overrides", "composition_overrides", "caption_overrides", "probe_overrides", "recipe_overrides")
-        groups = [(name, getattr(self, name), own) for name in names]
+        groups: list[tuple[str, str, tuple[str, ...]]] = [(name, getattr(self, name), own) for name in names]
         groups += [(f"recipes.{name}", settings, own) for name, settings in self.recipes.items()]
         # A text tower on a frozen encoder names that encoder by clip=.
         groups += [
