@@ -84,7 +84,7 @@ COMMANDS = {
         Command("check_data", "Check that the files of a dataset are there, and count their examples.",
                 takes_arguments=True),
         Command("measure_gap", "Measure and plot the modality gap of an encoder."),
-        Command("probe_encoder", "Probe an encoder by classifying images from its vectors."),
+        Command("probe_encoder", "Probe an encoder by classifying images from its vectors.", takes_arguments=True),
         Command("eval_composition", "Test a CLIP or a captioner on captions that differ in composition only."),
         Command("compute_statistics", "Compute the statistics that adapters and automatic noise need."),
         Command("export_model", "Save a model with its model card, or publish it."),

@@ -257,16 +257,19 @@ class StudyCaptionersConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check_overrides(self) -> "StudyCaptionersConfig":
-        for group in (
-            "train_overrides",
-            "composition_overrides",
-            "caption_overrides",
-            "probe_overrides",
-            "recipe_overrides",
-        ):
-            for setting in shlex.split(getattr(self, group)):
-                if setting.partition("=")[0] in ("seed", "run", "clip", "clip.model", "probes", *SET_BY_JOBS):
-                    raise ValueError(f"{group}={setting}: the study sets that itself. Leave it out")
+        own = ("seed", "run", "clip", "clip.model", "probes", *SET_BY_JOBS)
+        names = ("train_overrides", "composition_overrides", "caption_overrides", "probe_overrides", "recipe_overrides")
+        groups: list[tuple[str, str, tuple[str, ...]]] = [(name, getattr(self, name), own) for name in names]
+        groups += [(f"recipes.{name}", settings, own) for name, settings in self.recipes.items()]
+        # A text tower on a frozen encoder names that encoder by clip=.
+        groups += [
+            (f"systems.{name}.settings", system.settings, ("seed", *SET_BY_JOBS))
+            for name, system in self.systems.items()
+        ]
+        for name, settings, set_by_study in groups:
+            for setting in shlex.split(settings):
+                if setting.partition("=")[0] in set_by_study:
+                    raise ValueError(f"{name}={setting}: the study sets that itself. Leave it out")
         return self
 
 

@@ -1,6 +1,5 @@
 """Captions that an evaluation generated, with the references of the same images."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from close_transfer.config.data import DataConfig
 from close_transfer.core.errors import UserError
+from close_transfer.core.readers.record_errors import RecordError
+from close_transfer.core.readers.records import field, key_field, read_lines, verbatim
 from close_transfer.data.example_kinds import CAPTIONS
 from close_transfer.data.sources import load_examples
 from close_transfer.evaluation.results import BUILTIN_DATASET, Results, read_results
@@ -61,6 +62,21 @@ def _read_data_settings(folder: Path, results: Results) -> DataConfig:
     return data
 
 
+def _read_captions(path: Path) -> dict[str, str]:
+    """Return the captions by id.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    captions = {}
+    for line, record in read_lines(path, "evaluations"):
+        try:
+            captions[key_field(record, "id")] = verbatim(field(record, "prediction"), "prediction")
+        except RecordError as error:
+            raise UserError(f"{path}, line {line}: {error}. The file is damaged: evaluate again") from None
+    return captions
+
+
 def read_evaluated_captions(folder: Path, builtin_only: bool = False) -> EvaluatedCaptions:
     """Read the captions of an evaluation folder, and load their references.
 
@@ -82,8 +98,7 @@ def read_evaluated_captions(folder: Path, builtin_only: bool = False) -> Evaluat
         raise UserError(f"{folder}: has no captions{expected}. Give evaluations of task=captioning{hint}")
     data = _read_data_settings(folder, results)
     references = {e.id: tuple(e.references) for e in load_examples(data, CAPTIONS, str(results.split)).examples}
-    lines = (folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    captions = {line["id"]: line["prediction"] for line in map(json.loads, lines)}
+    captions = _read_captions(folder / "predictions.jsonl")
     if missing := captions.keys() - references.keys():
         raise UserError(
             f"{folder}: data={data.name} no longer has {len(missing)} of its images, such as {min(missing)}. Evaluate again"

@@ -87,6 +87,15 @@ class ProbeEncoderConfig(ScoredRun):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_templates(self) -> "ProbeEncoderConfig":
+        if self.templates is not None and self.images is None and self.data.is_generated:
+            raise ValueError(
+                f"templates= only applies to names of classes, and data={self.data.name} has texts about each class. Leave "
+                "templates out, or give images=FOLDER"
+            )
+        return self
+
     @property
     def similarity_templates(self) -> tuple[str, ...]:
         """Return the templates of texts that are compared with images by an encoder."""

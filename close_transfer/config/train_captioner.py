@@ -61,6 +61,7 @@ class TrainCaptionerConfig(CaptionedImagesConfig):
         The frozen encoder of that run is the captioner's own, in the folder `encoder`, and its language model the decoder.
         """
         sizes = self.captioner
+        share = "" if self.masked_share in (None, _MASKED_SHARE) else f", masked_share={self.masked_share:g}"
         return TrainConfig(
             task=self.task,
             data=self.data,
@@ -74,7 +75,8 @@ class TrainCaptionerConfig(CaptionedImagesConfig):
             mapper=IdentityMapperConfig(name="identity", num_tokens=1),
             lm=ScratchLM(
                 kind="scratch",
-                name=f"{sizes.name} decoder, objective={self.objective}",
+                # Names the system in comparisons of results, so it must hold what distinguishes captioners.
+                name=f"{sizes.name} decoder, objective={self.objective}{share}",
                 architecture="captioner",
                 vocab_size=sizes.vocab_size,
                 config=self.decoder_settings,

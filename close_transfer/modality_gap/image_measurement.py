@@ -91,5 +91,5 @@ def measure_images(images: Float64Array, num_resamples: int, seed: int, encoder_
         Moments.from_rows(images, np.ones(num_scenes)).spectrum().tolist(),
         images,
         f"{encoder_name} gives no vectors of texts. The gap between texts and images, recalls and the noise need them, so "
-        "they are missing",
+        "they are missing. To get them, train a text tower for it by train_text_tower.py image_tower=locked",
     )

@@ -221,7 +221,26 @@ def probe_encoder(config: ProbeEncoderConfig) -> Results:
     return results
 
 
-def main(config: ProbeEncoderConfig) -> None:
+def _check_arguments(config: ProbeEncoderConfig, arguments: Sequence[str]) -> None:
+    """Refuse settings that have no effect next to others; they have defaults, so only those that were typed are refused.
+
+    Raises:
+        UserError: if one was typed.
+    """
+    for argument in arguments:
+        group = argument.lstrip("+~").partition("=")[0].partition(".")[0]
+        if group == "clip" and config.run is not None:
+            raise UserError(
+                f"{argument} has no effect with run={config.run}, whose encoder is probed. Leave one of the two out"
+            )
+        if group == "data" and config.images is not None:
+            raise UserError(f"{argument} has no effect with images={config.images}. Leave one of the two out")
+        if group == "targets" and (config.images is not None or not config.data.is_generated):
+            raise UserError(f"{argument} only applies to data=picturebook. Leave it out")
+
+
+def main(config: ProbeEncoderConfig, arguments: Sequence[str] = ()) -> None:
     """Probe the encoder, write the report, and print the accuracies."""
+    _check_arguments(config, arguments)
     show(describe_probes(probe_encoder(config)))
     show(f"report: {Path(config.output) / 'report.html'}")

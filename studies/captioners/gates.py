@@ -4,11 +4,11 @@ The bounds were set before any training. A gate that fails is reported; the test
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from close_transfer.evaluation.composition import TWINS
-from studies.captioners.system_scores import SystemScores
+from studies.captioners.system_scores import PERPLEXITY, SystemScores
 from studies.scene_scores import SceneScores
 
 CAP, CAPPA, BLIND, CLIP, PARALLEL = "cap", "cappa", "blind", "clip", "parallel"
@@ -25,13 +25,15 @@ class Check:
         text: the statement.
         value: number that it is about; None if a run is missing.
         interval: 95% interval of the number; None if it has none.
-        passed: True if the statement holds; None if a run is missing.
+        passed: True if the statement holds for the finished seeds; None if a system has none.
+        missing_seeds: seeds that are not finished, such as "cap: 2 of 3 seeds"; empty if there are none.
     """
 
     text: str
     value: float | None = None
     interval: tuple[float, float] | None = None
     passed: bool | None = None
+    missing_seeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ class Gate:
 
     @property
     def status(self) -> Literal["passed", "failed", "not finished"]:
-        """Return the outcome; one failed check decides it."""
-        passed = [check.passed for check in self.checks]
+        """Return the outcome; one failed check decides it. A check that lacks a seed decides nothing, because it may change."""
+        passed = [None if check.missing_seeds else check.passed for check in self.checks]
         return "failed" if False in passed else "not finished" if None in passed else "passed"
 
 
@@ -60,12 +62,23 @@ class _Judge:
     def _find_perplexity(self, name: str) -> float | None:
         return self._systems[name].perplexity if name in self._systems else None
 
+    def _add_missing_seeds(self, check: Check, metric: str, *names: str) -> Check:
+        """Return a check with the seeds that its systems lack."""
+        missing = []
+        for name in names:
+            system = self._systems[name]
+            num_seeds = len(system.perplexities if metric == PERPLEXITY else system.by_metric[metric].by_seed)
+            if num_seeds < system.num_seeds:
+                missing.append(f"{name}: {num_seeds} of {system.num_seeds} seeds")
+        return replace(check, missing_seeds=tuple(missing))
+
     def check_bound(self, metric: str, name: str, least: float) -> Check:
         """Return the check that a score is at least a bound."""
         text, scores = f"{name} at least {least:g}", self._find(name, metric)
         if scores is None:
             return Check(text)
-        return Check(text, scores.score, scores.compute_interval(self._num_bootstrap), scores.score >= least)
+        interval = scores.compute_interval(self._num_bootstrap)
+        return self._add_missing_seeds(Check(text, scores.score, interval, scores.score >= least), metric, name)
 
     def check_above_chance(self, metric: str, name: str) -> Check:
         """Return the check that a score is above chance by its interval."""
@@ -73,7 +86,7 @@ class _Judge:
         if scores is None:
             return Check(text)
         interval = scores.compute_interval(self._num_bootstrap)
-        return Check(text, scores.score, interval, interval[0] > _CHANCE)
+        return self._add_missing_seeds(Check(text, scores.score, interval, interval[0] > _CHANCE), metric, name)
 
     def check_chance(self, metric: str, name: str) -> Check:
         """Return the check that every seed is at chance exactly."""
@@ -81,7 +94,8 @@ class _Judge:
         if scores is None:
             return Check(text)
         is_exact = all(score == _CHANCE for score in scores.by_seed)
-        return Check(text, scores.score, scores.compute_interval(self._num_bootstrap), is_exact)
+        interval = scores.compute_interval(self._num_bootstrap)
+        return self._add_missing_seeds(Check(text, scores.score, interval, is_exact), metric, name)
 
     def check_above(self, metric: str, name: str, other: str, least: float | None = None) -> Check:
         """Return the check that a score is above another: by the paired interval, or by at least a number of points."""
@@ -91,7 +105,8 @@ class _Judge:
             return Check(text)
         difference = a.subtract(b, self._num_bootstrap)
         passed = difference.low > 0 if least is None else difference.difference >= least
-        return Check(text, difference.difference, (difference.low, difference.high), passed)
+        check = Check(text, difference.difference, (difference.low, difference.high), passed)
+        return self._add_missing_seeds(check, metric, name, other)
 
     def check_close(self, metric: str, name: str, other: str, most: float) -> Check:
         """Return the check that two scores differ by at most a number of points."""
@@ -99,13 +114,17 @@ class _Judge:
         if a is None or b is None:
             return Check(text)
         difference = a.subtract(b, self._num_bootstrap)
-        return Check(text, difference.difference, (difference.low, difference.high), abs(difference.difference) <= most)
+        is_close = abs(difference.difference) <= most
+        check = Check(text, difference.difference, (difference.low, difference.high), is_close)
+        return self._add_missing_seeds(check, metric, name, other)
 
     def check_perplexity(self, name: str, other: str, share: float = 1.0) -> Check:
         """Return the check that a perplexity is at most a share of another; the number is their ratio."""
         text = f"{name} divided by {other} at most {share:g}"
         a, b = self._find_perplexity(name), self._find_perplexity(other)
-        return Check(text) if a is None or b is None else Check(text, a / b, None, a <= share * b)
+        if a is None or b is None:
+            return Check(text)
+        return self._add_missing_seeds(Check(text, a / b, None, a <= share * b), PERPLEXITY, name, other)
 
 
 def judge_gates(systems: Mapping[str, SystemScores], num_bootstrap: int) -> list[Gate]:

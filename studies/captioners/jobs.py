@@ -70,8 +70,8 @@ class Step:
         if old != new:
             differing = sorted(old ^ new)
             raise UserError(
-                f"{self.folder} holds results of other settings ({', '.join(differing)}). Give another output=, or remove "
-                "that folder"
+                f"{self.folder} holds results of other settings ({', '.join(differing)}). Give the settings of that study "
+                "again, another output=, or remove that folder"
             )
         return True
 

@@ -1,12 +1,13 @@
 """Scores of the systems of the study of captioners, from the steps that are finished."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from close_transfer.core.errors import UserError
 from close_transfer.training.run_folder import RunFolder
 from studies.captioners.item_scores import ItemScores, average_seeds, read_captions, read_composition, read_probes
 from studies.captioners.jobs import CAPTIONS, COMPOSITION, PROBES, TRAINING, ZERO_SHOT, Job
@@ -29,11 +30,13 @@ class SystemScores:
 
     Attributes:
         is_captioner: True if its validation loss is that of captions' tokens.
+        num_seeds: number of its trainings, finished or not.
         curves: validation loss by step, for each seed whose training is finished.
         by_metric: scores by metric, over the seeds whose test is finished.
     """
 
     is_captioner: bool
+    num_seeds: int
     curves: dict[int, list[tuple[int, float]]] = field(default_factory=dict)
     by_metric: dict[str, SceneScores] = field(default_factory=dict)
 
@@ -78,16 +81,34 @@ def collect_scores(config: StudyCaptionersConfig, jobs: Sequence[Job]) -> dict[s
     """Return the scores of all systems, in their order; those without a finished training have none.
 
     Raises:
-        UserError: if a folder holds results of other settings, or a file is damaged.
+        UserError: if a folder holds results of other settings, a file is damaged, or systems have different examples.
     """
-    systems = {}
+    systems: dict[str, SystemScores] = {}
     for name, system in config.systems.items():
         own = sorted((job for job in jobs if job.system == name), key=lambda job: job.seed)
-        scores = SystemScores(PRETRAINING[system.command].is_captioner)
+        scores = SystemScores(PRETRAINING[system.command].is_captioner, len(own))
         scores.curves = {job.seed: read_curve(job.folder) for job in own if job.steps[0].is_finished}
         scores.by_metric = _average_tests(own)
         systems[name] = scores
+    _check_same_items(systems)
     return systems
+
+
+def _check_same_items(systems: Mapping[str, SystemScores]) -> None:
+    """Check that differences between systems can be paired.
+
+    Raises:
+        UserError: if two systems have a metric of different items.
+    """
+    first: dict[str, tuple[str, SceneScores]] = {}
+    for name, system in systems.items():
+        for metric, scores in system.by_metric.items():
+            other, expected = first.setdefault(metric, (name, scores))
+            if scores.results.data_fingerprint != expected.results.data_fingerprint:
+                raise UserError(
+                    f"systems.{name}: its {metric} is of other examples than that of {other}, so they cannot be compared. Leave "
+                    "settings of data out of the settings of single systems"
+                )
 
 
 def list_missing(jobs: Sequence[Job]) -> list[str]:

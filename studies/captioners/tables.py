@@ -78,7 +78,10 @@ def _build_main_table(systems: Mapping[str, SystemScores], num_bootstrap: int) -
         [name, str(len(system.curves)), _format_perplexity(system), *scores.get(name, ["", "", ""])]
         for name, system in finished.items()
     ]
-    note = "Perplexity: of validation captions, token after token; mean and range of the seeds. Others: 95% intervals."
+    note = (
+        "Perplexity: of validation captions, token after token; mean and range of the seeds. Others: 95% intervals. Chance of "
+        "order and twins: 20 and 50."
+    )
     return Table("Systems", note, ["system", "seeds", "perplexity", CIDER, "order", "twins"], rows)
 
 
@@ -137,7 +140,10 @@ def _format_check(check: Check) -> str:
 
 
 def _format_outcome(check: Check) -> str:
-    return "not finished" if check.passed is None else "passed" if check.passed else "failed"
+    if check.passed is None:
+        return "not finished"
+    outcome = "passed" if check.passed else "failed"
+    return f"{outcome} so far ({', '.join(check.missing_seeds)})" if check.missing_seeds else outcome
 
 
 def build_tables(
@@ -151,7 +157,7 @@ def build_tables(
         recipes: names of the recipes.
         num_bootstrap: draws for the intervals.
     """
-    intervals = "In percent, with 95% intervals. Chance of text, image and group: 25, 25 and 16.7."
+    intervals = "In percent, with 95% intervals. Chance of attribute, relation and count: 50; of text, image and group: 25, 25 and 16.7."
     composition = _build_score_rows(systems, _COMPOSITION, num_bootstrap)
     captions = _build_score_rows(systems, [f"{name}/{CIDER}" for name in recipes], num_bootstrap)
     tables = [

@@ -55,6 +55,7 @@ def test_an_encoder_without_texts_gets_a_report_of_its_images(capsys):
     page, printed = Path("gap/gap.html").read_text(), capsys.readouterr().out
     (note,) = written["notes"]
     assert "captioner cap gives no vectors of texts. The gap between texts and images" in note
+    assert note.endswith("train a text tower for it by train_text_tower.py image_tower=locked")
     assert note in page and note in printed and "gap.html" in printed
     for name, value in written["metrics"].items():
         assert f"{value:.3f}" in page and f"<code>{name}</code>" in page and f"{value:.3f}" in describe_images(measured)

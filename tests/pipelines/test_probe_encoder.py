@@ -15,7 +15,7 @@ from close_transfer.core.errors import UserError
 from close_transfer.inference.decoding import Decoder
 from close_transfer.inference.decoding_settings import Decoding
 from close_transfer.inference.transfer_model import TransferModel
-from close_transfer.pipelines.probe_encoder import load_classifications, probe_encoder
+from close_transfer.pipelines.probe_encoder import load_classifications, main, probe_encoder
 from close_transfer.reports.probe_report import describe_probes
 from tests.commands import run_command
 
@@ -123,7 +123,7 @@ def sum_log_likelihoods(model, vector, text):
 def test_default_texts_of_classes_are_prompts_by_similarity_and_names_by_likelihood():
     config = compose_config("probe_encoder", ProbeEncoderConfig, [])
     assert (config.similarity_templates, config.likelihood_templates) == (("a photo of a {}.",), ("{}",))
-    given = compose_config("probe_encoder", ProbeEncoderConfig, ["templates=['my {}']"])
+    given = compose_config("probe_encoder", ProbeEncoderConfig, ["images=photos", "templates=['my {}']"])
     assert given.similarity_templates == given.likelihood_templates == ("my {}",)
 
 
@@ -134,6 +134,20 @@ def test_settings_of_another_source_are_refused():
     ):
         with pytest.raises(UserError, match=message):
             compose_config("probe_encoder", ProbeEncoderConfig, settings)
+
+
+def test_settings_without_an_effect_are_refused():
+    config = compose_config("probe_encoder", ProbeEncoderConfig, ["run=runs/cap", "images=photos"])
+    for argument, message in (
+        ("clip=timm", "clip=timm has no effect with run=runs/cap, whose encoder is probed"),
+        ("clip.precision=bf16", "clip.precision=bf16 has no effect with run=runs/cap"),
+        ("data.num_test=9", "data.num_test=9 has no effect with images=photos"),
+        ("targets=[kinds]", r"targets=\[kinds\] only applies to data=picturebook"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main(config, [argument])
+    with pytest.raises(UserError, match="templates= only applies to names of classes, and data=picturebook has texts"):
+        compose_config("probe_encoder", ProbeEncoderConfig, ["templates=['a {}']"])
 
 
 def test_a_template_without_a_place_for_the_class_is_refused():

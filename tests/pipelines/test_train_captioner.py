@@ -60,6 +60,18 @@ def test_mistakes_are_named(override, problem):
         small(*([override] if isinstance(override, str) else override))
 
 
+def test_captioners_of_other_shares_are_other_systems_in_comparisons():
+    config = small("masked_share=0.25")
+    names = {
+        config.model_copy(update={"masked_share": share}).build_run_settings(Path("cap")).lm.name
+        for share in (0.25, 0.5, 0.75, None)
+    }
+    # 0.75 is the default.
+    assert names == {
+        f"small decoder, objective=cappa{share}" for share in ("", ", masked_share=0.25", ", masked_share=0.5")
+    }
+
+
 def test_a_task_with_prompts_is_refused():
     with pytest.raises(UserError, match="task=vqa: its examples have prompts, which a captioner does not read"):
         train_captioner(small("task=vqa"))

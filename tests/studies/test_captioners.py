@@ -162,10 +162,21 @@ def test_an_unfinished_study_is_reported_and_says_what_is_missing():
     table = run_study(asked)
     assert "- cappa: seed 0 (composition, captions, probes, zero-shot); seed 1 (everything)" in table
     assert "| cappa | 1 | 2.72 |  |  |  |" in table
-    assert "| accuracy/order | cap at least 95 | 100.0 (100.0 to 100.0) | passed |" in table
+    row = "| accuracy/order | cap at least 95 | 100.0 (100.0 to 100.0) | passed so far (cap: 1 of 3 seeds) |"
+    assert row in table
     assert "| accuracy/order | cappa at least 95 |  | not finished |" in table
     gates = {gate["name"]: gate["status"] for gate in json.loads(Path("out/captioners.json").read_text())["gates"]}
     assert set(gates.values()) == {"not finished"}
+
+
+def test_a_gate_is_open_until_all_seeds_are_finished(finished):
+    Path("out/blind/seed-2/composition/asked.json").unlink()
+    table = run_study(config("report_only=true"))
+    assert "blind exactly 50 with every seed | 50.0 (50.0 to 50.0) | passed so far (blind: 2 of 3 seeds) |" in table
+    assert "| cap minus blind at least 20 | 40.0 (40.0 to 40.0) | passed |" in table
+    status = {gate["name"]: gate["status"] for gate in json.loads(Path("out/captioners.json").read_text())["gates"]}
+    assert status["accuracy/order"] == "not finished"
+    assert status["perplexity"] == status["captions (CIDEr)"] == "passed"
 
 
 def test_results_of_other_settings_are_refused_and_named(finished):
@@ -173,6 +184,12 @@ def test_results_of_other_settings_are_refused_and_named(finished):
         run_study(config("report_only=true", "train_overrides=captioner=fine"))
     with pytest.raises(UserError, match=r"composition holds results of other settings \(num_order=9\)"):
         run_study(config("report_only=true", "composition_overrides=num_order=9"))
+
+
+def test_systems_with_other_examples_are_not_compared(finished):
+    write_results(Path("out/blind/seed-0/captions"), data_fingerprint="2")
+    with pytest.raises(UserError, match=r"systems\.blind: its CIDEr is of other examples than that of cap"):
+        run_study(config("report_only=true"))
 
 
 def test_a_study_may_be_moved(finished):
@@ -185,6 +202,10 @@ def test_a_study_may_be_moved(finished):
 def test_settings_that_the_study_makes_itself_are_refused():
     with pytest.raises(UserError, match="train_overrides=seed=3: the study sets that itself"):
         config("train_overrides=seed=3")
+    with pytest.raises(UserError, match=r"systems\.cap\.settings=output=here: the study sets that itself"):
+        config("systems.cap.settings=output=here")
+    with pytest.raises(UserError, match=r"recipes\.close=clip=timm: the study sets that itself"):
+        config("recipes.close=clip=timm")
     with pytest.raises(UserError, match=r"only=capp: there is no such system\. Use one of cap, cappa"):
         config("only=[capp]")
     with pytest.raises(UserError, match=r"systems\.cap, training: captioner=tiny: allowed are"):

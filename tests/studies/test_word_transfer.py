@@ -15,6 +15,7 @@ from close_transfer.data.sources import load_examples
 from close_transfer.pipelines.baseline import evaluate_baseline
 from studies.commands import compose_config as compose_study
 from studies.config import ScoreByWordTypeConfig
+from studies.evaluated_captions import read_evaluated_captions
 from studies.word_finders import PicturebookFinder
 from studies.word_kinds import KINDS_OF_WORDS
 from studies.word_transfer import build_word_table, score_by_word_type
@@ -65,6 +66,17 @@ def test_a_row_a_folder_a_column_a_kind_of_word(results):
     for cell in first:
         value, low, high = (float(part.strip("()|")) for part in cell.replace("to ", "").split()[:3])
         assert 0 <= low <= value <= high <= 100
+
+
+def test_a_caption_may_hold_any_character_and_damaged_lines_are_named(results):
+    folder, examples = results
+    lines = [{"id": example.id, "prediction": "a dog\u2028next to a cat"} for example in examples]
+    path = folder / "predictions.jsonl"
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    assert set(read_evaluated_captions(folder).captions) == {"a dog\u2028next to a cat"}
+    path.write_text('{"id": "test-0"}\n')
+    with pytest.raises(UserError, match=r"predictions\.jsonl, line 1: .*prediction.*evaluate again"):
+        read_evaluated_captions(folder)
 
 
 def test_other_results_are_refused(results):
