@@ -14,14 +14,14 @@ from tests.conftest import REPOSITORY
 
 @pytest.fixture(autouse=True)
 def _no_choice(monkeypatch):
-    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # restores the variable after the test
     for name in threads._CHOICES:
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # restores the variable after the test
+        monkeypatch.delenv(name)
 
 
-def test_threads_sleep():
+def test_threads_sleep_after_a_short_spin():
     let_waiting_threads_sleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    assert (os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]) == ("passive", "4000")
 
 
 @pytest.mark.parametrize("name", threads._CHOICES)
