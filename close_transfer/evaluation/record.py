@@ -87,6 +87,7 @@ class Evaluation:
             references_fingerprint=fingerprint_references(self.examples),
             training_data_fingerprint=self.facts["data_fingerprint"],
             encoder=self.facts["encoder"],
+            encoder_fingerprint=self.facts["encoder_fingerprint"],
             clipscore_encoder=self.scorer["name"] if self.scorer else None,
             reranked_by=self.reranker,
             scored_by_its_reranker=self.is_scored_by_its_reranker,

@@ -55,6 +55,7 @@ class Results(BaseModel):
         predictions_fingerprint: fingerprint of the file of predictions that was scored.
         training_data_fingerprint: fingerprint of the training examples.
         encoder, clipscore_encoder: name of the encoder, and of CLIPScore's.
+        encoder_fingerprint: fingerprint of the encoder's weights.
         reranked_by: facts about the re-ranking of candidates, as `Reranker.facts`.
         scored_by_its_reranker: whether CLIPScore's encoder also re-ranked the captions.
         versions, git_commit: versions of the packages, and commit of this code.
@@ -90,6 +91,7 @@ class Results(BaseModel):
     predictions_fingerprint: str | None = None
     training_data_fingerprint: str | None = None
     encoder: str | None = None
+    encoder_fingerprint: str | None = None
     clipscore_encoder: str | None = None
     reranked_by: dict[str, Any] | None = None
     scored_by_its_reranker: bool | None = None

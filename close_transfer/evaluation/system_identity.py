@@ -36,6 +36,11 @@ def collect_system_settings(results: Results) -> dict[str, Any]:
     }
     if results.statistics and results.statistics.get("sha256"):  # identifies the statistics at any path
         portable_settings["statistics"] = str(results.statistics["sha256"])[:12]
+    # Folders of encoders often have the same last part, such as seed-0. An encoder that belongs to its run, as a captioner's does,
+    # has other weights for every seed.
+    is_own = portable_settings.get("mapper.name") == "identity"
+    if results.encoder_fingerprint and not is_own and _is_path(settings.get("clip", {}).get("model")):
+        portable_settings["clip.model"] = results.encoder_fingerprint[:12]
     if results.training_data_fingerprint:
         portable_settings["training_data"] = results.training_data_fingerprint[:12]
     return portable_settings
@@ -59,9 +64,16 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def _make_portable(value: Any) -> Any:
     """Return the last part of a path, so that the same file elsewhere is equal; other values are unchanged."""
+    return _get_kind(value)(value).name if _is_path(value) else value
+
+
+def _is_path(value: Any) -> bool:
     if not isinstance(value, str):
-        return value
-    kind = PureWindowsPath if "\\" in value else PurePosixPath
+        return False
+    path = _get_kind(value)(value)
     # "a/b" may be the name of a model on the hub.
-    is_path = kind(value).is_absolute() or value.startswith((".", "~")) or len(kind(value).parts) > 2
-    return kind(value).name if is_path else value
+    return path.is_absolute() or value.startswith((".", "~")) or len(path.parts) > 2
+
+
+def _get_kind(value: str) -> type[PureWindowsPath] | type[PurePosixPath]:
+    return PureWindowsPath if "\\" in value else PurePosixPath

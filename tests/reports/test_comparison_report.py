@@ -92,6 +92,23 @@ def test_other_training_data_and_other_models_are_not_folded(change):
 
 
 @pytest.mark.parametrize(
+    ("paths", "fingerprints", "mapper", "seeds"),
+    [
+        (["runs/cap/seed-0", "runs/cappa/seed-0"], ["a" * 64, "b" * 64], "linear", [[0], [1]]),
+        (["runs/cap/seed-0", "/elsewhere/encoder"], ["a" * 64, "a" * 64], "linear", [[0, 1]]),
+        (["runs/cap/seed-0/encoder", "runs/cap/seed-1/encoder"], ["a" * 64, "b" * 64], "identity", [[0, 1]]),
+    ],
+)
+def test_encoders_in_folders_are_told_apart_by_their_weights(paths, fingerprints, mapper, seeds):
+    for seed, (path, fingerprint) in enumerate(zip(paths, fingerprints, strict=True)):
+        content = results(90.0, seed, encoder_fingerprint=fingerprint)
+        content["config"]["train"] |= {"clip": {"kind": "captioner", "model": path}, "mapper": {"name": mapper}}
+        put(f"runs/{seed}", content)
+    made, _, _ = report()
+    assert sorted(row.seeds for row in made.tables[0].rows) == seeds
+
+
+@pytest.mark.parametrize(
     ("change", "mark"),
     [
         ({"encoder": "picturebook"}, "Picturebook's CLIP"),
