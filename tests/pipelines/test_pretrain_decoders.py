@@ -32,6 +32,7 @@ def causal(*overrides):
     return compose_config("pretrain_lm", PretrainLmConfig, [*SMALL_GPT2, *overrides])
 
 
+@pytest.mark.slow
 def test_a_decoder_learns_each_token_from_those_before_it_the_end_included():
     pretrain(causal("epochs=30", "learning_rate=0.01"))
     entries = map(json.loads, Path("lm/training.jsonl").read_text().splitlines())

@@ -57,7 +57,7 @@ def test_the_loss_falls():
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
 
-@pytest.mark.parametrize("task", ["captioning-multi", "vqa"])
+@pytest.mark.parametrize("task", ["captioning-multi", pytest.param("vqa", marks=pytest.mark.slow)])
 def test_stopped_and_resumed_equals_never_stopped_to_the_last_bit(task, monkeypatch):
     settings = [f"task={task}", "lm.config.dropout_rate=0.1", "train.max_steps=9", "train.num_validations=3"]
     whole, _ = train(small_config(*settings, "output=whole"), "text")
