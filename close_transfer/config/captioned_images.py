@@ -1,6 +1,6 @@
 """Settings that the trainings on images with captions share."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -42,7 +42,13 @@ class CaptionerSizes(StrictModel):
 
 
 class CaptionedImagesConfig(StrictModel):
-    """Settings of data, loop and folder; `reader` names what reads the texts, for messages."""
+    """Settings of data, loop and folder.
+
+    Attributes:
+        reader: network that reads the texts, with its article, for messages.
+    """
+
+    reader: ClassVar[str]
 
     captioner: CaptionerSizes
     task: TaskConfig
@@ -62,11 +68,6 @@ class CaptionedImagesConfig(StrictModel):
         if isinstance(values, dict) and values.get("output") in (None, "", "???"):
             raise ValueError("output: missing. Give output=VALUE, such as output=runs/cappa")
         return values
-
-    @property
-    def reader(self) -> str:
-        """Return the name, with its article, of the network that reads the texts."""
-        raise NotImplementedError
 
     @property
     def encodes_images(self) -> bool:

@@ -17,12 +17,10 @@ _MASKED_SHARE = 0.75  # the paper's number
 class TrainCaptionerConfig(CaptionedImagesConfig):
     """Settings of `train_captioner.py`."""
 
+    reader = "a captioner"
+
     objective: Literal["cap", "cappa", "parallel", "blind"]
     masked_share: Annotated[float, Field(ge=0, le=1)] | None
-
-    @property
-    def reader(self) -> str:
-        return "a captioner"
 
     @property
     def parallel_share(self) -> float:

@@ -17,16 +17,14 @@ _VAL_SHARE = 0.1
 class TrainImageEncoderConfig(CaptionedImagesConfig):
     """Settings of `train_image_encoder.py`."""
 
+    reader = "a captioner"
+
     objective: Literal["classes", "masked_patches", "none"]
     masked_share: Share | None
     decoder_depth: Positive | None
     images: Annotated[str | None, Names.FILE]
     val_images: Annotated[str | None, Names.FILE]
     val_share: Share | None
-
-    @property
-    def reader(self) -> str:
-        return "a captioner"
 
     @property
     def num_patches(self) -> int:

@@ -29,15 +29,13 @@ class TextTowerSizes(StrictModel):
 class TrainTextTowerConfig(CaptionedImagesConfig):
     """Settings of `train_text_tower.py`."""
 
+    reader = "a text tower"
+
     image_tower: Literal["trained", "locked"]
     clip: ClipConfig | None = None
     text_tower: TextTowerSizes
     mask_duplicates: bool
     embedding_cache: Annotated[EmbeddingCacheConfig, Role.LOCATION]
-
-    @property
-    def reader(self) -> str:
-        return "a text tower"
 
     @property
     def is_locked(self) -> bool:
